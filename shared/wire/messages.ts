@@ -1,0 +1,189 @@
+import { z } from 'zod';
+import { MAX_WANT_NAMES } from '../base/limits.ts';
+
+/** The JSON messages of both legs and of ops. Bulk (`object`) is raw bytes and has no schema. Strict: unknown keys are refused. */
+
+export const Id = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'a DNS label: a–z, 0–9 and inner hyphens, at most 63')
+  .meta({ id: 'Id' });
+export const Sha256 = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits')
+  .meta({ id: 'Sha256' });
+export const Version = z.string().min(1).max(128).meta({ id: 'Version' });
+const Count = z.int().min(0);
+const Base64 = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/);
+
+// ── state, told on connect ──────────────────────────────────────────────────────────────────────────────
+/** gateway → provider, at every connect. */
+export const GatewayHello = z
+  .strictObject({
+    version: Version,
+    /** The newest complete bundle of each group the gateway holds. */
+    groups: z.array(z.strictObject({ group: Id, sequence: Count })).max(10_000),
+  })
+  .meta({ id: 'GatewayHello' });
+
+/** device → gateway, at every connect. The instance is the random id of its mDNS advert; port 0: it serves nothing. */
+export const DeviceHello = z.strictObject({ version: Version, instance: z.uuid(), port: z.int().min(0).max(65535) }).meta({ id: 'DeviceHello' });
+
+/** provider → gateway and gateway → group: the newest signed metadata; no content. */
+export const Offer = z.strictObject({ group: Id, sequence: Count, timestampVersion: Count }).meta({ id: 'Offer' });
+
+/** gateway → group: where devices of the group were last proven to be. A hint; peers are proven by mTLS. */
+export const Peers = z
+  .strictObject({ peers: z.array(z.strictObject({ address: z.string().max(64), port: z.int().min(1).max(65535) })).max(5000) })
+  .meta({ id: 'Peers' });
+
+// ── objects ─────────────────────────────────────────────────────────────────────────────────────────────
+export const OBJECT_KINDS = ['metadata', 'target', 'chunk'] as const;
+export const ObjectKind = z.enum(OBJECT_KINDS);
+export type ObjectKind = z.infer<typeof ObjectKind>;
+/** `metadata`: a TUF file name such as `3.snapshot.json`; `target` and `chunk`: a sha256. */
+export const ObjectName = z.string().regex(/^[A-Za-z0-9._-]{1,128}$/);
+/** puller → server: send me these objects of the group's bundle. Answers: `object/<group>/<kind>/<name>/<part>/<parts>`, or absent. */
+export const Want = z.strictObject({ group: Id, kind: ObjectKind, names: z.array(ObjectName).min(1).max(MAX_WANT_NAMES) }).meta({ id: 'Want' });
+/** server → puller. `absent` is the same answer for unknown and for not entitled; `busy`: ask again later. */
+export const Absent = z
+  .strictObject({ group: Id, kind: ObjectKind, names: z.array(ObjectName).max(MAX_WANT_NAMES), reason: z.enum(['absent', 'busy']) })
+  .meta({ id: 'Absent' });
+
+// ── statements and receipts ─────────────────────────────────────────────────────────────────────────────
+/** A signed envelope: `payload` (base64 of UTF-8 JSON) is what is signed, RSA-PSS/SHA-256 with the key of chain[0]. */
+export const Signed = z
+  .strictObject({
+    payload: Base64.max(200_000),
+    signature: Base64.max(2000),
+    /** Leaf first, DER in base64, without the root. */ chain: z.array(Base64.max(8000)).min(1).max(4),
+  })
+  .meta({ id: 'Signed' });
+export type Signed = z.infer<typeof Signed>;
+
+export const RESULTS = ['installed', 'failed', 'rolled-back', 'refused'] as const;
+const Running = z.strictObject({ version: Version, manifest: Sha256 });
+const StatementBase = {
+  customer: Id,
+  site: Id,
+  group: Id,
+  device: Id,
+  /** Rises by at least one with every statement of this device. */
+  counter: z.int().min(1),
+  /** The device's clock, for people only: nothing is decided by it. */
+  at: z.iso.datetime(),
+};
+/** What happened to one installation, and what runs after it. */
+export const Confirmation = z
+  .strictObject({
+    type: z.literal('confirmation'),
+    ...StatementBase,
+    application: Id,
+    /** What was to be installed. */
+    version: Version,
+    manifest: Sha256,
+    /** The bundle that asked for it. */
+    sequence: Count,
+    result: z.enum(RESULTS),
+    /** Error code and sentence when the result is not `installed`. */
+    reason: z.strictObject({ code: z.string().max(64), message: z.string().max(2000) }).optional(),
+    /** What runs now, healthy; null: nothing. */
+    running: Running.nullable(),
+    /** Bytes by source, of this installation. */
+    sources: z.strictObject({ gateway: Count, peer: Count, own: Count }).optional(),
+  })
+  .meta({ id: 'Confirmation' });
+/** All that runs on the device: told at every connect, so that the database heals. */
+export const Inventory = z
+  .strictObject({
+    type: z.literal('inventory'),
+    ...StatementBase,
+    agent: Version,
+    applications: z.array(z.strictObject({ application: Id, ...Running.shape })).max(1000),
+  })
+  .meta({ id: 'Inventory' });
+export const Statement = z.discriminatedUnion('type', [Confirmation, Inventory]).meta({ id: 'Statement' });
+export type Confirmation = z.infer<typeof Confirmation>;
+export type Inventory = z.infer<typeof Inventory>;
+export type Statement = z.infer<typeof Statement>;
+
+/** Signed by the provider, one per statement: it is on the log. `digest` = sha256 of the statement's payload bytes. */
+export const Receipt = z
+  .strictObject({
+    type: z.literal('receipt'),
+    customer: Id,
+    site: Id,
+    group: Id,
+    device: Id,
+    counter: z.int().min(1),
+    digest: Sha256,
+    /** `recorded`: drop it from the outbox. `behind`: not recorded; count on from `highest` and state anew. `refused`: never send it again. */
+    outcome: z.enum(['recorded', 'behind', 'refused']),
+    /** The highest counter recorded of this device. */
+    highest: Count,
+    reason: z.string().max(500).optional(),
+    /** Position and hash of the record in the provider's log. */
+    entry: z.strictObject({ sequence: Count, hash: Sha256 }).optional(),
+    at: z.iso.datetime(),
+  })
+  .meta({ id: 'Receipt' });
+export type Receipt = z.infer<typeof Receipt>;
+
+/** A publish that was refused is told to its sender, since MQTT 3.1.1 cannot. */
+export const Refused = z.strictObject({ topic: z.string().max(2048), code: z.string().max(64), message: z.string().max(500) }).meta({ id: 'Refused' });
+
+// ── progress ────────────────────────────────────────────────────────────────────────────────────────────
+/** Bytes of content by where they came from. */
+export const Sources = z.strictObject({ line: Count, gateway: Count, peer: Count, own: Count });
+export const PHASES = ['relaying', 'relayed', 'fetching', 'staged', 'activating', 'checking', 'done', 'failed'] as const;
+/** device → gateway → provider, and gateway → provider. Lossy, for people. */
+export const Progress = z
+  .strictObject({
+    group: Id,
+    device: Id.optional(),
+    application: Id.optional(),
+    version: Version.optional(),
+    sequence: Count,
+    phase: z.enum(PHASES),
+    /** Bytes of content that were missing at the start, and how many of them are here. */
+    total: Count,
+    done: Count,
+    sources: Sources,
+    reason: z.string().max(500).optional(),
+  })
+  .meta({ id: 'Progress' });
+export type Progress = z.infer<typeof Progress>;
+
+/** One device agent that the gateway saw: by advert, by certificate, or both. */
+export const SeenDevice = z.strictObject({
+  instance: z.uuid(),
+  address: z.string().max(64),
+  port: z.int().min(0).max(65535),
+  /** Proven by certificate; null: adverts only, not enrolled (yet). */
+  identity: z.strictObject({ group: Id, device: Id }).nullable(),
+  connected: z.boolean(),
+  firstSeen: z.iso.datetime(),
+  lastSeen: z.iso.datetime(),
+});
+/** gateway → provider, on change (at most every few seconds): all devices seen and the line's counters. */
+export const Seen = z
+  .strictObject({
+    devices: z.array(SeenDevice).max(5000),
+    /** Bytes read from the uplink socket since the data directory was made; and the content bytes stored from them, each chunk once. */
+    line: z.strictObject({ received: Count, unique: Count }),
+  })
+  .meta({ id: 'Seen' });
+export type Seen = z.infer<typeof Seen>;
+
+// ── ops ─────────────────────────────────────────────────────────────────────────────────────────────────
+/** ops → provider on `up/request`. `action` is a key of OPS_ACTIONS (shared/wire/ops.ts). */
+export const OpsRequest = z.strictObject({ id: z.uuid(), action: z.string().max(64), params: z.unknown() }).meta({ id: 'OpsRequest' });
+export const ErrorBody = z
+  .object({
+    code: z.string(),
+    message: z.string(),
+    remedy: z.string().optional(),
+    context: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
+  })
+  .meta({ id: 'ErrorBody' });
+/** provider → ops on `down/reply`. */
+export const OpsReply = z.strictObject({ id: z.uuid(), ok: z.boolean(), result: z.unknown().optional(), error: ErrorBody.optional() }).meta({ id: 'OpsReply' });

@@ -1,0 +1,147 @@
+import { z } from 'zod';
+import { Id, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
+
+/** Every ops action, its parameters and its result: the table behind the provider's api, the CLI and the AsyncAPI document. */
+
+const Count = z.int().min(0);
+const Name = z.string().max(200).optional();
+const Time = z.iso.datetime();
+
+export const Customer = z.strictObject({ customer: Id, name: Name });
+export const Site = z.strictObject({ customer: Id, site: Id, name: Name });
+export const Group = z.strictObject({ customer: Id, group: Id, name: Name });
+export const Device = z.strictObject({ customer: Id, device: Id, site: Id, group: Id, name: Name });
+export const ReleaseRow = z.strictObject({
+  application: Id,
+  version: Version,
+  manifest: Sha256,
+  size: Count,
+  files: Count,
+  chunks: Count,
+  publishedAt: Time,
+  withdrawn: z.strictObject({ at: Time, reason: z.string().max(500) }).nullable(),
+});
+/** `site` null: every site of the customer that has the group. `version` null: no longer wanted. */
+export const CurrentRow = z.strictObject({
+  customer: Id,
+  group: Id,
+  site: Id.nullable(),
+  application: Id,
+  version: Version.nullable(),
+  allowDowngrade: z.boolean(),
+});
+/** One device × application: the two versions of the patent side by side. */
+export const StatusRow = z.strictObject({
+  customer: Id,
+  site: Id,
+  group: Id,
+  device: Id,
+  application: Id,
+  currentVersion: Version.nullable(),
+  customerVersion: Version.nullable(),
+  /** `unknown`: the device has never spoken. `withdrawn`: it runs a release that was withdrawn. */
+  state: z.enum(['up-to-date', 'due', 'unknown', 'failed', 'withdrawn', 'unmanaged']),
+  result: z.enum(RESULTS).nullable(),
+  reason: z.string().nullable(),
+  counter: Count,
+  at: Time.nullable(),
+});
+export const SiteRow = z.strictObject({
+  customer: Id,
+  site: Id,
+  connected: z.boolean(),
+  /** As the gateway reports them; null before it ever did. */
+  line: z.strictObject({ received: Count, unique: Count }).nullable(),
+  groups: z.array(z.strictObject({ group: Id, sequence: Count, relayed: Count })),
+});
+export const LogRow = z.strictObject({ sequence: Count, hash: Sha256, at: Time, actor: z.string(), change: z.looseObject({ type: z.string() }) });
+
+const action = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R): { params: P; result: R } => ({ params, result });
+const None = z.strictObject({});
+const Done = z.strictObject({ sequence: Count });
+
+export const OPS_ACTIONS = {
+  'customer.add': action(Customer, Done),
+  'customer.list': action(None, z.array(Customer)),
+  'site.add': action(Site, Done),
+  'site.list': action(z.strictObject({ customer: Id.optional() }), z.array(Site)),
+  'group.add': action(Group, Done),
+  'group.list': action(z.strictObject({ customer: Id.optional() }), z.array(Group)),
+  'device.add': action(Device, Done),
+  /** The device changed group or site: the old group's bundles are no longer for it. */
+  'device.move': action(z.strictObject({ customer: Id, device: Id, site: Id, group: Id }), Done),
+  'device.remove': action(z.strictObject({ customer: Id, device: Id }), Done),
+  'device.list': action(z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional() }), z.array(Device)),
+  /** What gateways saw on their LANs. */
+  'device.seen': action(
+    z.strictObject({ customer: Id.optional(), site: Id.optional() }),
+    z.array(z.strictObject({ customer: Id, site: Id, ...SeenDevice.shape })),
+  ),
+  /** First half of publishing: the signed role and the manifest's hash; answers which objects (manifest, chunks) are still to be uploaded on `up/object/<sha256>`. */
+  'release.offer': action(
+    z.strictObject({ application: Id, version: Version, manifest: Sha256, /** bytes of `release-<application>` metadata, base64 */ role: z.string() }),
+    z.strictObject({ missing: z.array(Sha256) }),
+  ),
+  /** Second half: everything is there; answers with what is still missing, or the published release. */
+  'release.publish': action(
+    z.strictObject({ application: Id, version: Version, manifest: Sha256, role: z.string() }),
+    z.strictObject({ missing: z.array(Sha256), release: ReleaseRow.nullable() }),
+  ),
+  'release.list': action(z.strictObject({ application: Id.optional() }), z.array(ReleaseRow)),
+  /** `role`: newly signed metadata without the release, when the release key is at hand. */
+  'release.withdraw': action(z.strictObject({ application: Id, version: Version, reason: z.string().max(500), role: z.string().optional() }), Done),
+  'current.set': action(CurrentRow, Done),
+  'current.list': action(z.strictObject({ customer: Id.optional(), group: Id.optional() }), z.array(CurrentRow)),
+  status: action(
+    z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional(), device: Id.optional() }),
+    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow) }),
+  ),
+  /** The records that concern a release (and a device), oldest first. */
+  trace: action(
+    z.strictObject({ application: Id, version: Version, device: Id.optional(), customer: Id.optional() }),
+    z.strictObject({ release: ReleaseRow.nullable(), entries: z.array(LogRow) }),
+  ),
+  /** Replays the log into an empty registry and compares. */
+  'registry.check': action(None, z.strictObject({ entries: Count, head: Sha256, rows: Count, differences: z.array(z.string()).max(100) })),
+  'log.list': action(z.strictObject({ from: Count, limit: z.int().min(1).max(1000) }), z.array(LogRow)),
+} as const;
+
+export type OpsAction = keyof typeof OPS_ACTIONS;
+export type OpsParams<A extends OpsAction> = z.input<(typeof OPS_ACTIONS)[A]['params']>;
+export type OpsResult<A extends OpsAction> = z.output<(typeof OPS_ACTIONS)[A]['result']>;
+
+export function isOpsAction(name: string): name is OpsAction {
+  return Object.hasOwn(OPS_ACTIONS, name);
+}
+
+/** State changes, published on `wardcast/1/event/<type>`. Lossy: for people and dashboards; truth is asked for. */
+const At = { at: Time };
+const SiteRef = { customer: Id, site: Id };
+export const EVENTS = {
+  'registry-changed': z.strictObject({ ...At, entry: LogRow }),
+  'bundle-assigned': z.strictObject({
+    ...At,
+    ...SiteRef,
+    group: Id,
+    sequence: Count,
+    releases: z.array(z.strictObject({ application: Id, version: Version })),
+  }),
+  'gateway-connected': z.strictObject({ ...At, ...SiteRef, gateway: Id }),
+  'gateway-disconnected': z.strictObject({ ...At, ...SiteRef, gateway: Id }),
+  progress: z.strictObject({ ...At, ...SiteRef, ...Progress.shape }),
+  'statement-recorded': z.strictObject({
+    ...At,
+    ...SiteRef,
+    group: Id,
+    device: Id,
+    counter: Count,
+    type: z.enum(['confirmation', 'inventory']),
+    application: Id.optional(),
+    version: Version.optional(),
+    result: z.enum(RESULTS).optional(),
+  }),
+  'statement-refused': z.strictObject({ ...At, ...SiteRef, device: Id.optional(), code: z.string(), message: z.string() }),
+  refused: z.strictObject({ ...At, who: z.string(), topic: z.string(), code: z.string() }),
+} as const;
+export type EventType = keyof typeof EVENTS;
+export type EventBody<T extends EventType> = z.output<(typeof EVENTS)[T]>;
