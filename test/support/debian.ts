@@ -13,6 +13,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   openssl: 'openssl',
   ip: 'iproute2',
   unshare: 'util-linux',
+  casync: 'casync',
 };
 
 async function missing(programs: readonly string[]): Promise<string[]> {

@@ -1,0 +1,90 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../shared/base/clock.ts';
+import { type ErrorCode, systemCode, WardcastError } from '../shared/base/errors.ts';
+import type { Identity } from '../shared/base/identity.ts';
+import { MAX_PEM_FILE } from '../shared/base/limits.ts';
+import { verifyChain } from './identity.ts';
+import { readPemChain } from './pem.ts';
+import { usagesOf } from './scope.ts';
+
+/** The files of a daemon's credentials folder. */
+export const CREDENTIAL_FILES = { key: 'key.pem', chain: 'chain.pem', root: 'root.pem' } as const;
+
+/** Who a daemon is and how it proves it. Holds the private key: never log it. */
+export interface Credentials {
+  readonly identity: Identity;
+  readonly trustDomain: string;
+  readonly key: KeyObject;
+  readonly keyPem: string;
+  /** Leaf and issuing CAs, without the root. */
+  readonly chainPem: string;
+  readonly rootPem: string;
+  /** DER, leaf first. */
+  readonly chain: readonly Buffer[];
+  /** When the first certificate of the chain expires. */
+  readonly expires: Date;
+}
+
+/**
+ * Reads a credentials folder and refuses it now, with the reason, where a TLS peer would refuse it later without one.
+ * @throws KEY_UNUSABLE, CERT_KEY_MISMATCH, CERT_INVALID, CERT_EXPIRED, CERT_NOT_YET_VALID, CERT_FOREIGN_CA, CERT_ISSUER_MISMATCH,
+ *   CERT_IS_CA, CERT_LEAF_AS_CA, CERT_WRONG_USAGE, CERT_BAD_IDENTITY
+ */
+export async function loadCredentials(directory: string, clock: Clock): Promise<Credentials> {
+  const at = (name: string): string => join(directory, name);
+  const rootPem = await readText(at(CREDENTIAL_FILES.root), 'CERT_INVALID');
+  const chainPem = await readText(at(CREDENTIAL_FILES.chain), 'CERT_INVALID');
+  const keyPem = await readText(at(CREDENTIAL_FILES.key), 'KEY_UNUSABLE', { secret: true });
+  return inspect({ keyPem, chainPem, rootPem }, clock.now(), directory);
+}
+
+function inspect(pem: { keyPem: string; chainPem: string; rootPem: string }, now: number, directory: string): Credentials {
+  const chain = readPemChain(pem.chainPem);
+  const verified = verifyChain(chain, pem.rootPem, { now, usage: 'signature' });
+  for (const usage of usagesOf(verified.identity.role)) verifyChain(chain, pem.rootPem, { now, usage });
+  const key = readKey(pem.keyPem, directory);
+  if (!verified.leaf.checkPrivateKey(key)) {
+    throw new WardcastError(
+      'CERT_KEY_MISMATCH',
+      `${directory}: ${CREDENTIAL_FILES.key} does not belong to the first certificate of ${CREDENTIAL_FILES.chain}`,
+      {
+        remedy: 'Key and chain are made together: copy both from the same folder, or issue the certificate anew.',
+      },
+    );
+  }
+  return { ...pem, key, chain, identity: verified.identity, trustDomain: verified.trustDomain, expires: new Date(verified.notAfter) };
+}
+
+function readKey(pem: string, directory: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // The cause is left out on purpose: OpenSSL's errors may quote what they read.
+    throw new WardcastError('KEY_UNUSABLE', `${directory}: ${CREDENTIAL_FILES.key} is no unencrypted private key in PEM`, {
+      remedy: 'Issue key and certificate anew with `wardcast pki`.',
+    });
+  }
+}
+
+async function readText(file: string, code: ErrorCode, options: { secret?: boolean } = {}): Promise<string> {
+  try {
+    await using handle = await open(file, 'r');
+    const stat = await handle.stat();
+    if (stat.size > MAX_PEM_FILE)
+      throw new WardcastError(code, `${file} has ${stat.size} bytes: that is no PEM file of ours`, { remedy: 'Put the file there that `wardcast pki` wrote.' });
+    if (options.secret === true && process.platform !== 'win32' && (stat.mode & 0o077) !== 0) {
+      throw new WardcastError('KEY_UNUSABLE', `${file} can be read by others (mode ${(stat.mode & 0o777).toString(8)})`, {
+        remedy: `chmod 600 ${file}; if others had access to it, issue a new key.`,
+      });
+    }
+    return await handle.readFile('utf8');
+  } catch (error) {
+    if (error instanceof WardcastError) throw error;
+    throw new WardcastError(code, `${file} cannot be read: ${systemCode(error) ?? String(error)}`, {
+      remedy: 'The folder needs key.pem, chain.pem and root.pem, as `wardcast pki` writes them, readable by this user.',
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,90 @@
+import { constants, createHash, type KeyObject, sign, verify } from 'node:crypto';
+import { WardcastError } from '../shared/base/errors.ts';
+import type { Identity } from '../shared/base/identity.ts';
+import { MAX_VERIFIED_CHAINS } from '../shared/base/limits.ts';
+import type { Credentials } from './credentials.ts';
+import { verifyChain } from './identity.ts';
+
+/**
+ * Statements and receipts that carry their own proof, so that they stay true when the connection they came over is
+ * forgotten: RSASSA-PSS with SHA-256 and a salt of 32 bytes (RFC 8017, 8.1) over the payload, and the signer's chain.
+ * The payload is JSON, so what is signed here can never be taken for a TLS 1.3 CertificateVerify, which starts with 64 spaces.
+ */
+export interface Signed {
+  /** Base64 of the signed bytes. */
+  payload: string;
+  /** Base64. */
+  signature: string;
+  /** DER in base64, leaf first, without the root. */
+  chain: string[];
+}
+
+type ReadonlySigned = Readonly<Omit<Signed, 'chain'>> & { readonly chain: readonly string[] };
+
+const PSS = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: 32 };
+
+export function seal(payload: Buffer, credentials: Credentials): Signed {
+  const signature = sign('sha256', payload, { key: credentials.key, ...PSS });
+  return {
+    payload: payload.toString('base64'),
+    signature: signature.toString('base64'),
+    chain: credentials.chain.map((der) => der.toString('base64')),
+  };
+}
+
+/**
+ * @param o.now milliseconds since 1970
+ * @throws SIGNATURE_INVALID, and CERT_* as verifyChain
+ */
+export function open(envelope: ReadonlySigned, rootPem: string, o: { readonly now: number }): { identity: Identity; payload: Buffer } {
+  const payload = decode(envelope.payload);
+  const signature = decode(envelope.signature);
+  const { identity, key } = signer(envelope.chain, rootPem, o.now);
+  if (!verify('sha256', payload, { key, ...PSS }, signature)) {
+    throw new WardcastError('SIGNATURE_INVALID', 'The signature does not belong to this payload and certificate', {
+      remedy: 'The statement was altered on its way, or signed with another key: have the sender state it again.',
+    });
+  }
+  return { identity, payload };
+}
+
+/** How many verified chains are remembered. For figures and tests. */
+export function rememberedChains(): number {
+  return remembered.size;
+}
+
+interface Signer {
+  readonly identity: Identity;
+  readonly key: KeyObject;
+  readonly notBefore: number;
+  readonly notAfter: number;
+}
+
+/** Least recently used first, as a Map keeps insertion order. Keyed by root and chain, so that one root's word never serves another. */
+const remembered = new Map<string, Signer>();
+
+function signer(chain: readonly string[], rootPem: string, now: number): Signer {
+  // Neither PEM nor base64 has a NUL: no two different inputs join to the same bytes.
+  const id = createHash('sha256').update(rootPem).update('\0').update(chain.join('\0')).digest('base64');
+  const known = remembered.get(id);
+  remembered.delete(id);
+  if (known !== undefined && now >= known.notBefore && now <= known.notAfter) {
+    remembered.set(id, known);
+    return known;
+  }
+  const { identity, leaf, notBefore, notAfter } = verifyChain(chain.map(decode), rootPem, { now, usage: 'signature' });
+  const fresh: Signer = { identity, key: leaf.publicKey, notBefore, notAfter };
+  remembered.set(id, fresh);
+  if (remembered.size > MAX_VERIFIED_CHAINS) {
+    const oldest = remembered.keys().next().value;
+    if (oldest !== undefined) remembered.delete(oldest);
+  }
+  return fresh;
+}
+
+/** Base64 in its one canonical form: Buffer.from would skip over anything else in silence. */
+function decode(text: string): Buffer {
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.toString('base64') === text) return bytes;
+  throw new WardcastError('SIGNATURE_INVALID', 'A signed envelope contains malformed base64', { remedy: 'Have the sender state it again.' });
+}
