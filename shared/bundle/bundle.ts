@@ -1,0 +1,102 @@
+import { z } from 'zod';
+import { WardcastError } from '../base/errors.ts';
+import { MAX_BUNDLE, MAX_BUNDLE_RELEASES, MAX_BUNDLE_WITHDRAWN, MAX_MANIFEST } from '../base/limits.ts';
+import { canonicalJson } from './canonical.ts';
+import { checkShape, HashText, IdText, parseJson, VersionText } from './strict-json.ts';
+
+/** What one group at one site shall run: what the assignment role signs, docs/bundle-format.md. */
+export interface Bundle {
+  readonly format: 1;
+  readonly customer: string;
+  readonly site: string;
+  readonly group: string;
+  /** From 1; a higher one replaces all lower ones. */
+  readonly sequence: number;
+  /** One per application, in ascending order of it. */
+  readonly releases: readonly BundleRelease[];
+  /** Must not be activated any more; what runs keeps running until another release replaces it. */
+  readonly withdrawn: readonly { readonly application: string; readonly manifest: string }[];
+}
+export interface BundleRelease {
+  readonly application: string;
+  readonly version: string;
+  /** sha256 of the manifest. */
+  readonly manifest: string;
+  /** Bytes of the manifest. */
+  readonly size: number;
+  /** This release is wanted although the device may run a newer one. */
+  readonly allowDowngrade: boolean;
+}
+
+const BundleShape = z.strictObject({
+  format: z.literal(1),
+  customer: IdText,
+  site: IdText,
+  group: IdText,
+  sequence: z.int().min(1),
+  releases: z
+    .array(
+      z.strictObject({ application: IdText, version: VersionText, manifest: HashText, size: z.int().min(1).max(MAX_MANIFEST), allowDowngrade: z.boolean() }),
+    )
+    .max(MAX_BUNDLE_RELEASES),
+  withdrawn: z.array(z.strictObject({ application: IdText, manifest: HashText })).max(MAX_BUNDLE_WITHDRAWN),
+});
+
+/**
+ * Reads a bundle from untrusted bytes; unknown keys and any bytes but the canonical ones are refused.
+ * @throws BUNDLE_INVALID, LIMIT_EXCEEDED
+ */
+export function parseBundle(bytes: Buffer): Bundle {
+  const bundle: Bundle = checkShape(BundleShape, parseJson(bytes, MAX_BUNDLE, 'BUNDLE_INVALID', 'bundle'), 'BUNDLE_INVALID', 'bundle');
+  checkBundle(bundle);
+  if (!canonicalJson(sorted(bundle)).equals(bytes)) {
+    throw new WardcastError('BUNDLE_INVALID', 'The bundle is not in canonical form (sorted keys and entries, no white space)');
+  }
+  return bundle;
+}
+
+/** The canonical bytes of a bundle, its entries sorted. @throws BUNDLE_INVALID, LIMIT_EXCEEDED */
+export function printBundle(bundle: Bundle): Buffer {
+  checkBundle(checkShape(BundleShape, bundle, 'BUNDLE_INVALID', 'bundle'));
+  const bytes = canonicalJson(sorted(bundle));
+  if (bytes.length > MAX_BUNDLE) throw new WardcastError('LIMIT_EXCEEDED', `The bundle has ${bytes.length} bytes, more than ${MAX_BUNDLE}`);
+  return bytes;
+}
+
+function checkBundle(bundle: Bundle): void {
+  const applications = new Set<string>();
+  for (const { application } of bundle.releases) {
+    if (applications.has(application)) throw new WardcastError('BUNDLE_INVALID', `The bundle names two releases of ${application}`);
+    applications.add(application);
+  }
+  const withdrawn = new Set<string>();
+  for (const entry of bundle.withdrawn) {
+    const key = `${entry.application}/${entry.manifest}`;
+    if (withdrawn.has(key)) throw new WardcastError('BUNDLE_INVALID', `The bundle withdraws ${key} twice`);
+    withdrawn.add(key);
+  }
+  for (const { application, version, manifest } of bundle.releases) {
+    if (withdrawn.has(`${application}/${manifest}`)) throw new WardcastError('BUNDLE_INVALID', `The bundle both wants and withdraws ${application} ${version}`);
+  }
+}
+
+function sorted(bundle: Bundle): Bundle {
+  return {
+    ...bundle,
+    releases: [...bundle.releases].sort(byApplication),
+    withdrawn: [...bundle.withdrawn].sort(byApplication),
+  };
+}
+
+interface Named {
+  readonly application: string;
+  readonly manifest: string;
+}
+
+function byApplication(a: Named, b: Named): number {
+  return compare(a.application, b.application) || compare(a.manifest, b.manifest);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
