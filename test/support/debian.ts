@@ -14,6 +14,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   ip: 'iproute2',
   unshare: 'util-linux',
   casync: 'casync',
+  socat: 'socat',
 };
 
 async function missing(programs: readonly string[]): Promise<string[]> {

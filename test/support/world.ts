@@ -86,6 +86,7 @@ export class World {
     await createKeys({ directory: at('keys'), applications });
     await issueProvider({ directory: pki, name: 'vendor', dnsNames: ['provider.vendor.example'], ips: [address], out: at('provider', 'credentials') });
     await issueOps({ directory: pki, name: 'olga', out: at('ops') });
+    await issueOps({ directory: pki, name: 'omar', out: at('ops-cli') });
 
     const provider = new Daemon('provider', () =>
       providerHost.spawn(process.execPath, [path.join(root, 'provider/main.ts'), '--config', at('provider', 'provider.toml')]),
@@ -159,8 +160,15 @@ export class World {
 
   /** The command line as ops use it; the result of `--json`. */
   async wardcast(...args: string[]): Promise<unknown> {
-    const connection = ['--provider', `${this.providerHost.addresses['wan'] ?? ''}:${PROVIDER_PORT}`, '--credentials', path.join(this.directory, 'ops')];
-    const { stdout } = await run(process.execPath, [path.join(root, 'cli/wardcast.mjs'), ...args, ...connection, '--json'], { maxBuffer: 1 << 26 });
+    const connection = ['--provider', `${this.providerHost.addresses['wan'] ?? ''}:${PROVIDER_PORT}`, '--credentials', path.join(this.directory, 'ops-cli')];
+    return this.#offline(...args, ...connection);
+  }
+
+  async #offline(...args: string[]): Promise<unknown> {
+    const words = [path.join(root, 'cli/wardcast.mjs'), ...args, '--json'];
+    const { stdout } = await run(process.execPath, words, { maxBuffer: 1 << 26 }).catch((error: Error & { stdout?: string; stderr?: string }) => {
+      throw new Error(`wardcast ${args.join(' ')}: ${error.stdout} ${error.stderr}`, { cause: error });
+    });
     return JSON.parse(stdout);
   }
 
@@ -177,23 +185,8 @@ export class World {
       await writeFile(path.join(tree, name), content, { mode: name.endsWith('.sh') ? 0o755 : 0o644 });
     }
     const workspace = path.join(this.directory, 'workspace');
-    const key = path.join(this.directory, 'keys', 'keys', 'offline', `release-${application}.pem`);
-    await run(process.execPath, [
-      path.join(root, 'cli/wardcast.mjs'),
-      'release',
-      'sign',
-      tree,
-      '--application',
-      application,
-      '--release-version',
-      version,
-      '--key',
-      key,
-      '--workspace',
-      workspace,
-      ...(options.hooks ?? []),
-      '--json',
-    ]);
+    const keys = path.join(this.directory, 'keys');
+    await this.#offline('release', 'sign', tree, `${application}@${version}`, '--keys', keys, '--workspace', workspace, ...(options.hooks ?? []));
     await this.wardcast('release', 'publish', `${application}@${version}`, '--workspace', workspace);
     return tree;
   }

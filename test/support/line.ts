@@ -1,0 +1,1 @@
+export { Line, type LineOptions, type LineTraffic } from '../../cli/demo/line.ts';
