@@ -1,0 +1,38 @@
+import { z } from 'zod';
+import { ConfigHost, ConfigLog, ConfigPath, ConfigPort } from '../shared/base/config.ts';
+import { GATEWAY_DISK_BUDGET } from '../shared/base/limits.ts';
+
+const MIB = 1024 * 1024;
+
+/** gateway.toml; docs/operations.md says it for people. */
+export const GatewayConfig = z.strictObject({
+  /** Everything the gateway keeps: chunks, views, outbox, counters. */
+  data: ConfigPath,
+  /** key.pem, chain.pem, root.pem */
+  credentials: ConfigPath,
+  /** The TUF root that came with the gateway. */
+  root: ConfigPath,
+  uplink: z.strictObject({
+    host: ConfigHost,
+    port: ConfigPort,
+    /** When the provider's certificate is for another name than `host`. */
+    server_name: ConfigHost.optional(),
+  }),
+  /** The address of the LAN's interface: listened on and advertised on, and nowhere else. */
+  lan: z.strictObject({
+    host: ConfigHost,
+    port: ConfigPort.default(8883),
+    /** Address of the interface for mDNS, when it is another than `host`. */
+    interface: ConfigHost.optional(),
+  }),
+  retention: z
+    .strictObject({
+      budget_mib: z
+        .int()
+        .min(1)
+        .default(GATEWAY_DISK_BUDGET / MIB),
+    })
+    .prefault({}),
+  log: ConfigLog,
+});
+export type GatewayConfig = z.output<typeof GatewayConfig>;

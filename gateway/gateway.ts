@@ -1,0 +1,277 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { loadCredentials } from '../certs/credentials.ts';
+import type { Clock } from '../shared/base/clock.ts';
+import { systemCode, toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import { type GatewayIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
+import { MAX_ROOT_METADATA } from '../shared/base/limits.ts';
+import type { Log } from '../shared/base/log.ts';
+import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
+import { createChunkHandler } from '../shared/net/chunk-server.ts';
+import type { Discovery } from '../shared/net/discovery.ts';
+import { openDoor } from '../shared/net/door.ts';
+import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
+import { ObjectPuller } from '../shared/net/exchange/puller.ts';
+import { ObjectServer } from '../shared/net/exchange/server.ts';
+import { openLink } from '../shared/net/link.ts';
+import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
+import { Outbox } from '../shared/store/outbox.ts';
+import { openState, Table } from '../shared/store/state.ts';
+import { refreshGroupView } from '../shared/trust/client.ts';
+import { announce } from '../shared/wire/topics.ts';
+import type { GatewayConfig } from './config.ts';
+import { Ledger, LedgerRecord } from './ledger.ts';
+import { printMessage } from './message.ts';
+import { Forwarder } from './outbox/forwarder.ts';
+import { keyOf } from './outbox/statements.ts';
+import { ProgressThrottle } from './progress-throttle.ts';
+import { ChunkPull } from './relay/chunk-pull.ts';
+import { Relay } from './relay/relay.ts';
+import { remoteMetadata } from './relay/remote-metadata.ts';
+import { ViewStore } from './relay/view-store.ts';
+import { Views } from './relay/views.ts';
+import { Retention } from './retention/retention.ts';
+import { Seen, SeenRecord } from './seen/seen.ts';
+import { Bundles } from './serve/bundles.ts';
+import { Devices } from './serve/devices.ts';
+import { Uplink } from './uplink.ts';
+
+const MIB = 1024 * 1024;
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  /** Of this software, told to the provider. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** In [0, 1); spreads retries. */
+  readonly random?: () => number;
+  /** mDNS on the LAN's interface, unless a test says otherwise. */
+  readonly discovery?: Discovery;
+}
+
+export interface Gateway {
+  readonly identity: GatewayIdentity;
+  /** Of the LAN door. */
+  readonly port: number;
+  /** Resolves, if ever, with why a part that it cannot do without has ended. */
+  readonly failed: Promise<WardcastError>;
+  /** Stops cleanly; nothing that was acknowledged is lost by it, nor by a kill. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a gateway: serves what is complete on its disk at once, and keeps it current whenever the line is up.
+ * @throws KEY_UNUSABLE, CERT_*, CONFIG_INVALID, STORAGE_FAILED, CONNECTION_FAILED (the LAN address cannot be listened on)
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { config, clock, log, random = Math.random } = options;
+  const credentials = await loadCredentials(config.credentials, clock);
+  const gateway = gatewayOf(credentials.identity, config.credentials);
+  const site = { customer: gateway.customer, site: gateway.site };
+  const factoryRoot = await readRoot(config.root);
+
+  await using stack = new AsyncDisposableStack();
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const running: Promise<void>[] = [];
+  const failed = Promise.withResolvers<WardcastError>();
+  /** What runs until the gateway stops. Without a vital part it must not go on as if nothing had happened: a restart is better. */
+  const run = (what: string, work: Promise<void>, vital = true): void => {
+    const onError = (error: unknown): void => {
+      if (signal.aborted) return;
+      const failure = toWardcastError(error);
+      log.error('gateway.part-failed', { what, error: failure });
+      if (vital) failed.resolve(failure);
+    };
+    running.push(work.catch(onError));
+  };
+
+  const state = await openState(join(config.data, 'state'));
+  stack.defer(() => state.close());
+  const store = await DiskChunkStore.open(join(config.data, 'chunks'), { log });
+  const outbox = await Outbox.open(state);
+  const ledger = await Ledger.open(new Table(state, 'ledger', LedgerRecord), () => store.bytes);
+  stack.defer(() => ledger.save());
+  stack.defer(async () => {
+    await Promise.all(running);
+  });
+  const viewStore = new ViewStore({ directory: join(config.data, 'views'), site, log });
+  const views = new Views();
+  for (const [group, served] of await viewStore.load()) views.set(group, served);
+
+  // The line.
+  const link = openLink({
+    host: config.uplink.host,
+    port: config.uplink.port,
+    ...(config.uplink.server_name === undefined ? {} : { serverName: config.uplink.server_name }),
+    credentials,
+    expect: (identity) => identity.role === 'provider',
+    log,
+    clock,
+    random,
+    signal,
+  });
+  stack.defer(() => link.close());
+  ledger.follow(() => link.traffic().received);
+  const puller = new ObjectPuller({ link, identity: gateway, log, clock });
+  stack.defer(() => puller.close());
+  const chunks = new ChunkPull({
+    store,
+    ask: ({ group, hash, size }, pullSignal) => puller.get({ group, kind: 'chunk', name: hash }, { size, signal: pullSignal }),
+    log,
+  });
+  stack.defer(() => chunks.close());
+  const forwarder = new Forwarder({ outbox, send: (bytes) => uplink.statement(bytes), clock, log });
+  stack.defer(() => forwarder.close());
+
+  // The LAN.
+  const broker = createEmbeddedBroker({ log, clock });
+  stack.defer(() => broker.close());
+  const bundles = new Bundles({ gateway, views, store, chunks, lineUp: () => link.state === 'up', clock, log });
+  const objects = new ObjectServer({ broker, log, read: bundles.read });
+  stack.defer(() => objects.close());
+  const throttle = new ProgressThrottle(clock);
+  const addresses = new Map<string, string>();
+  const seen = await Seen.open({
+    table: new Table(state, 'seen', SeenRecord),
+    site,
+    line: () => ({ received: ledger.received, unique: ledger.unique }),
+    report: (message) => uplink.seen(message),
+    peers: (scope, peers) => {
+      broker.publish(announce(scope, 'peers'), printMessage(peers)).catch((error: unknown) => log.warn('seen.not-announced', { group: scope.group, error }));
+    },
+    clock,
+    log,
+  });
+  const devices = new Devices({
+    broker,
+    objects,
+    views,
+    forwarder,
+    hello: (device, hello) => seen.hello(device, hello, addresses.get(identityPath(device)) ?? ''),
+    progress: (progress) => {
+      if (throttle.passes(progress)) uplink.progress(progress);
+    },
+    log,
+  });
+  broker.onPresence(({ identity, address, connected }) => {
+    if (identity.role !== 'device') return;
+    if (connected) addresses.set(identityPath(identity), address);
+    else {
+      addresses.delete(identityPath(identity));
+      seen.left(identity);
+    }
+  });
+
+  // What the line brings is for the LAN.
+  const retention = new Retention({
+    store,
+    views,
+    retired: new Table(state, 'retired', z.int().min(0)),
+    budget: config.retention.budget_mib * MIB,
+    deleting: (work) => ledger.deleting(work),
+    clock,
+    log,
+  });
+  const relay = new Relay(site, {
+    views,
+    viewStore,
+    chunks,
+    refresh: (scope, highest, refreshSignal) =>
+      refreshGroupView({
+        directory: join(config.data, 'trust', scope.group),
+        factoryRoot,
+        scope,
+        source: remoteMetadata((ref, o) => puller.get(ref, o), scope.group),
+        log,
+        signal: refreshSignal,
+        highest,
+      }),
+    retention,
+    offered: (view) => devices.announce(view),
+    progress: (progress) => {
+      uplink.progress(progress);
+      // What the line cost is told when a bundle is done, not all along: the list of devices travels with it.
+      if (progress.phase !== 'relaying') seen.touch();
+    },
+    clock,
+    random,
+    log,
+  });
+  stack.defer(() => relay.close());
+  const uplink = new Uplink({
+    link,
+    gateway,
+    rootPem: credentials.rootPem,
+    version: options.version,
+    groups: () => views.held(),
+    offer: (offer) => relay.offer(offer),
+    receipt: async (device, receipt, bytes) => {
+      await forwarder.received(keyOf(receipt));
+      await devices.receipt(device, bytes);
+    },
+    lineUp: () => {
+      forwarder.lineUp();
+      seen.touch();
+    },
+    lineDown: () => forwarder.lineDown(),
+    clock,
+    log,
+  });
+
+  run('devices', devices.run(signal));
+  run('seen', seen.run(signal));
+  run('ledger', ledger.run(clock, log, signal));
+  run('outbox', forwarder.run());
+  const door = await openDoor({
+    host: config.lan.host,
+    port: config.lan.port,
+    credentials,
+    log,
+    clock,
+    accept: (identity) => identity.role === 'device' && identity.customer === site.customer && identity.site === site.site,
+    onMqtt: (socket, identity) => broker.attach(socket, identity),
+    onHttp: createChunkHandler({ log, bundles: bundles.find }),
+  });
+  stack.defer(() => door.close());
+  run('uplink', uplink.run(signal));
+  const discovery = options.discovery ?? createBonjourDiscovery({ interface: config.lan.interface ?? config.lan.host, log, clock });
+  stack.defer(() => discovery.close());
+  const advert = await discovery.advertise({ kind: 'gateway', port: door.port, instance: randomUUID() });
+  stack.defer(() => advert.close());
+  run('browse', seen.browse(discovery, signal), false);
+
+  stack.defer(() => stopping.abort(new WardcastError('ABORTED', 'The gateway is stopping')));
+  const stop = stack.move();
+  log.info('ready', { port: door.port, gateway: identityPath(gateway), groups: views.groups() });
+  return {
+    identity: gateway,
+    port: door.port,
+    failed: failed.promise,
+    close: () => stop.disposeAsync(),
+  };
+}
+
+function gatewayOf(identity: Identity, directory: string): GatewayIdentity {
+  if (identity.role === 'gateway') return identity;
+  throw new WardcastError('CERT_WRONG_ROLE', `The credentials in ${directory} are those of ${identityPath(identity)}, which is no gateway`, {
+    remedy: 'Issue credentials for this gateway with `wardcast pki`.',
+  });
+}
+
+async function readRoot(file: string): Promise<Buffer> {
+  try {
+    const bytes = await readFile(file);
+    if (bytes.length <= MAX_ROOT_METADATA) return bytes;
+    throw new WardcastError('CONFIG_INVALID', `${file} has ${bytes.length} bytes: that is no root metadata`);
+  } catch (error) {
+    if (error instanceof WardcastError) throw error;
+    throw new WardcastError('CONFIG_INVALID', `The trusted root ${file} cannot be read: ${systemCode(error) ?? String(error)}`, {
+      remedy: "Set `root` to the 1.root.json that came with the provider's keys.",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,92 @@
+import type { Clock } from '../../shared/base/clock.ts';
+import { toWardcastError } from '../../shared/base/errors.ts';
+import { type GatewayIdentity, type Identity, type Scope, sameScope } from '../../shared/base/identity.ts';
+import { REPAIR_TIMEOUT } from '../../shared/base/limits.ts';
+import type { Log } from '../../shared/base/log.ts';
+import type { ServedBundle } from '../../shared/net/chunk-server.ts';
+import type { ObjectRef } from '../../shared/net/exchange/object-ref.ts';
+import type { ChunkStore } from '../../shared/store/chunk-source.ts';
+import { mayFetch, mayFetchScope } from '../../shared/wire/policy.ts';
+import type { ChunkPull } from '../relay/chunk-pull.ts';
+import type { Views } from '../relay/views.ts';
+import { servedBundle } from './served-bundle.ts';
+
+interface Options {
+  readonly gateway: GatewayIdentity;
+  readonly views: Views;
+  readonly store: ChunkStore;
+  readonly chunks: ChunkPull;
+  readonly lineUp: () => boolean;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** What both doors of the LAN hand out: https by scope, MQTT by object. */
+export class Bundles {
+  readonly #o: Options;
+  readonly #repairs = new Map<string, Promise<boolean>>();
+
+  constructor(options: Options) {
+    this.#o = options;
+  }
+
+  /** For the chunk server, which asks the policy itself. */
+  readonly find = (_identity: Identity, scope: Scope): ServedBundle | undefined => {
+    const views = this.#o.views.served(scope.group);
+    if (views === undefined || !sameScope(views.current.scope, scope)) return undefined;
+    return servedBundle(views, this.#o.store, this.#repair, this.#o.log);
+  };
+
+  /** For the object server: undefined for unknown and for not entitled alike. */
+  readonly read = async (identity: Identity, ref: ObjectRef): Promise<Buffer | undefined> => {
+    const scope: Scope = { customer: this.#o.gateway.customer, site: this.#o.gateway.site, group: ref.group };
+    if (!mayFetchScope(identity, scope)) return undefined;
+    const bundle = this.find(identity, scope);
+    if (bundle === undefined) return undefined;
+    switch (ref.kind) {
+      case 'metadata':
+        return bundle.metadata(ref.name);
+      case 'target':
+        return bundle.target(ref.name);
+      case 'chunk':
+        return mayFetch(identity, bundle, ref.name) ? bundle.chunk(ref.name) : undefined;
+    }
+  };
+
+  readonly #repair = async (group: string, hash: string, size: number): Promise<boolean> => {
+    const asked = this.#ask(group, hash, size);
+    if (!this.#o.lineUp()) return false;
+    const patience = new AbortController();
+    const timer = this.#o.clock.sleep(REPAIR_TIMEOUT, { signal: patience.signal }).then(
+      () => false,
+      () => false,
+    );
+    try {
+      return await Promise.race([asked, timer]);
+    } finally {
+      patience.abort();
+    }
+  };
+
+  /** Stays asked for when nobody waits any more: also while the line is down, so that the disk is whole again when it is up. */
+  async #ask(group: string, hash: string, size: number): Promise<boolean> {
+    // One request per lost chunk, however many devices stumble over it while the line is down.
+    let asked = this.#repairs.get(hash);
+    if (asked === undefined) {
+      asked = this.#pull(group, hash, size).finally(() => this.#repairs.delete(hash));
+      this.#repairs.set(hash, asked);
+    }
+    return asked;
+  }
+
+  async #pull(group: string, hash: string, size: number): Promise<boolean> {
+    try {
+      await this.#o.chunks.obtain(group, new Map([[hash, size]]));
+      this.#o.log.info('serve.chunk-repaired', { group, hash });
+      return true;
+    } catch (error) {
+      this.#o.log.warn('serve.chunk-not-repaired', { group, hash, error: toWardcastError(error) });
+      return false;
+    }
+  }
+}

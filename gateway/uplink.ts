@@ -1,0 +1,130 @@
+import { open } from '../certs/envelope.ts';
+import type { Clock } from '../shared/base/clock.ts';
+import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import type { DeviceIdentity, GatewayIdentity } from '../shared/base/identity.ts';
+import { STATEMENTS_IN_FLIGHT } from '../shared/base/limits.ts';
+import type { Log } from '../shared/base/log.ts';
+import type { Delivery, Link } from '../shared/net/broker.ts';
+import { type GatewayHello, Offer, type Progress, Receipt, Refused, type Seen, Signed } from '../shared/wire/messages.ts';
+import { down, parseDown, up } from '../shared/wire/topics.ts';
+import { printMessage, readMessage } from './message.ts';
+
+interface Options {
+  readonly link: Link;
+  readonly gateway: GatewayIdentity;
+  /** The certificates' root: receipts are verified against it. */
+  readonly rootPem: string;
+  readonly version: string;
+  /** The newest complete bundle of each group. */
+  readonly groups: () => GatewayHello['groups'];
+  readonly offer: (offer: Offer) => void;
+  /** A verified receipt and its bytes; resolves when it is durably handled. */
+  readonly receipt: (device: DeviceIdentity, receipt: Receipt, bytes: Buffer) => Promise<void>;
+  readonly lineUp: () => void;
+  readonly lineDown: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** The gateway's side of the one line outside: says what it holds at every connect, hears offers and receipts. */
+export class Uplink {
+  readonly #o: Options;
+  readonly #handling = new Set<Promise<void>>();
+
+  constructor(options: Options) {
+    this.#o = options;
+  }
+
+  get up(): boolean {
+    return this.#o.link.state === 'up';
+  }
+
+  /** Until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { link, gateway, log } = this.#o;
+    // Its own verbs only: the object puller listens to the others. Subscribed before the hello that is answered there.
+    const deliveries = link.subscribe([down(gateway, 'offer'), down(gateway, 'receipt'), down(gateway, 'refused')], { signal });
+    const stop = link.onState((state, reason) => this.#onState(state, reason));
+    if (this.up) this.#onState('up', undefined);
+    try {
+      for await (const delivery of deliveries) {
+        // Many at once, so that receipts share a sync of the disk.
+        const handling = this.#handle(delivery)
+          .catch((error: unknown) => {
+            log.error('uplink.message-refused', { topic: delivery.topic, error: toWardcastError(error) });
+            delivery.accept();
+          })
+          .finally(() => this.#handling.delete(handling));
+        this.#handling.add(handling);
+        if (this.#handling.size >= STATEMENTS_IN_FLIGHT) await Promise.race(this.#handling);
+      }
+    } finally {
+      stop();
+      await Promise.allSettled(this.#handling);
+    }
+  }
+
+  /** Resolves when the provider's broker acknowledged; that is no receipt. @throws CONNECTION_LOST */
+  statement(bytes: Buffer): Promise<void> {
+    return this.#o.link.publish(up(this.#o.gateway, 'statement'), bytes);
+  }
+
+  /** A hint, lost when the line is down. The last word on a bundle travels acknowledged. */
+  progress(progress: Progress): void {
+    const last = progress.phase === 'relayed' || progress.phase === 'done' || progress.phase === 'failed';
+    this.#say('progress', progress, last ? 1 : 0);
+  }
+
+  seen(seen: Seen): void {
+    this.#say('seen', seen, 1);
+  }
+
+  #onState(state: 'connecting' | 'up' | 'down', reason: Error | undefined): void {
+    if (state === 'connecting') return;
+    if (state === 'down') {
+      this.#o.log.debug('uplink.down', { error: reason });
+      this.#o.lineDown();
+      return;
+    }
+    const hello: GatewayHello = { version: this.#o.version, groups: this.#o.groups() };
+    this.#o.log.info('uplink.up', { groups: hello.groups.length });
+    this.#say('hello', hello, 1);
+    this.#o.lineUp();
+  }
+
+  #say(verb: 'hello' | 'progress' | 'seen', message: GatewayHello | Progress | Seen, qos: 0 | 1): void {
+    if (!this.up) return;
+    this.#o.link.publish(up(this.#o.gateway, verb), printMessage(message), { qos }).catch((error: unknown) => {
+      // The line broke: the next connect says all that matters again.
+      this.#o.log.debug('uplink.not-said', { verb, error });
+    });
+  }
+
+  async #handle(delivery: Delivery): Promise<void> {
+    switch (parseDown(this.#o.gateway, delivery.topic)?.verb) {
+      case 'offer':
+        this.#o.offer(readMessage(Offer, delivery.payload));
+        break;
+      case 'receipt':
+        await this.#receipt(delivery.payload);
+        break;
+      case 'refused':
+        this.#o.log.error('uplink.refused', { ...readMessage(Refused, delivery.payload) });
+        break;
+      default:
+        throw new WardcastError('PROTOCOL_VIOLATION', 'The provider said something a gateway does not listen to', { context: { topic: delivery.topic } });
+    }
+    delivery.accept();
+  }
+
+  async #receipt(bytes: Buffer): Promise<void> {
+    const { identity, payload } = open(readMessage(Signed, bytes), this.#o.rootPem, { now: this.#o.clock.now() });
+    if (identity.role !== 'provider') throw new WardcastError('SIGNATURE_INVALID', `A receipt is signed by a ${identity.role}, not by the provider`);
+    const receipt = readMessage(Receipt, payload);
+    const { customer, site, group, device } = receipt;
+    if (customer !== this.#o.gateway.customer || site !== this.#o.gateway.site) {
+      throw new WardcastError('PROTOCOL_VIOLATION', `A receipt is for ${customer}/${site}, not for this site`);
+    }
+    await this.#o.receipt({ role: 'device', customer, site, group, device }, receipt, bytes);
+  }
+}
