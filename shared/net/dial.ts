@@ -1,0 +1,153 @@
+import net, { type Socket } from 'node:net';
+import tls, { type SecureContext, type TLSSocket } from 'node:tls';
+import type { Credentials } from '../../certs/credentials.ts';
+import { identityOfPeer } from '../../certs/identity.ts';
+import { clientSideTlsError, verdictError } from '../../certs/tls-errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { toWardcastError, WardcastError } from '../base/errors.ts';
+import { type Identity, identityPath } from '../base/identity.ts';
+import { HANDSHAKE_TIMEOUT, REFUSAL_LINGER } from '../base/limits.ts';
+import { clientNotice } from './refusal-notice.ts';
+
+export interface DialOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly credentials: Credentials;
+  /** Is this whom we want to talk to? */
+  readonly expect: (identity: Identity) => boolean;
+  /** If given, the certificate must be for this DNS name too. */
+  readonly serverName?: string | undefined;
+  /** The application protocol (ALPN). */
+  readonly protocol: string;
+  readonly clock: Clock;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Dialled {
+  readonly socket: TLSSocket;
+  /** The TCP socket below: its counters count what crosses the line. */
+  readonly raw: Socket;
+  readonly identity: Identity;
+}
+
+/**
+ * Opens a TLS 1.3 connection and proves the server: chain to our root, usage, identity, and name if one is given.
+ * @throws CONNECTION_FAILED, TLS_EXPECTED, TLS_FAILED, TRUST_ROOT_WRONG, SERVER_NAME_WRONG, CERT_*, ABORTED
+ */
+export async function dial(options: DialOptions): Promise<Dialled> {
+  const { host, port, signal } = options;
+  if (signal?.aborted) throw new WardcastError('ABORTED', 'The work was cancelled', { cause: signal.reason });
+  const raw = net.connect({ host, port, noDelay: true, keepAlive: true });
+  const socket = await handshake(raw, options);
+  return { socket, raw, identity: judge(socket, options) };
+}
+
+function handshake(raw: Socket, { host, port, credentials, serverName, protocol, signal }: DialOptions): Promise<TLSSocket> {
+  const address = `${host}:${port}`;
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error): void => {
+      done();
+      raw.destroy();
+      reject(at(address, clientSideTlsError(error)));
+    };
+    const onClose = (): void =>
+      fail(
+        new WardcastError('TLS_FAILED', `${address} closed the connection during the handshake`, {
+          remedy: 'Check that this is the TLS port of a Wardcast daemon.',
+        }),
+      );
+    const onAbort = (): void => fail(new WardcastError('ABORTED', 'The work was cancelled', { cause: signal?.reason }));
+    const timer = setTimeout(
+      () =>
+        fail(
+          new WardcastError('CONNECTION_FAILED', `${address} did not answer within ${HANDSHAKE_TIMEOUT / 1000} s`, {
+            remedy: 'Check the address and the network between.',
+          }),
+        ),
+      HANDSHAKE_TIMEOUT,
+    );
+    const done = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+      raw.removeListener('error', fail);
+      raw.removeListener('close', onClose);
+      raw.on('error', () => undefined);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    raw.once('error', fail);
+    raw.once('close', onClose);
+    raw.once('connect', () => {
+      try {
+        const socket = tls.connect({
+          socket: raw,
+          secureContext: contextOf(credentials),
+          ALPNProtocols: [protocol],
+          ...(serverName === undefined ? {} : { servername: serverName }),
+          // Judged below, before a byte is sent or read: so that the server can be told why it is refused.
+          rejectUnauthorized: false,
+          checkServerIdentity: () => undefined,
+        });
+        socket.on('error', fail);
+        socket.once('secureConnect', () => {
+          done();
+          socket.removeListener('error', fail);
+          socket.on('error', () => undefined);
+          resolve(socket);
+        });
+      } catch (error) {
+        // A key that does not belong to the certificate throws here, at once.
+        fail(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+  });
+}
+
+const contexts = new WeakMap<Credentials, SecureContext>();
+
+/** Parsing key and chain costs a millisecond or two: once per credentials, not once per attempt. */
+function contextOf(credentials: Credentials): SecureContext {
+  const known = contexts.get(credentials);
+  if (known !== undefined) return known;
+  const { keyPem, chainPem, rootPem } = credentials;
+  const made = tls.createSecureContext({ key: keyPem, cert: chainPem, ca: rootPem, minVersion: 'TLSv1.3' });
+  contexts.set(credentials, made);
+  return made;
+}
+
+/** @throws TRUST_ROOT_WRONG, SERVER_NAME_WRONG, CERT_* */
+function judge(socket: TLSSocket, options: DialOptions): Identity {
+  try {
+    return prove(socket, options);
+  } catch (error) {
+    const refusal = toWardcastError(error, 'TLS_FAILED', 'The server could not be judged');
+    socket.end(clientNotice(refusal));
+    socket.resume();
+    setTimeout(() => socket.destroy(), REFUSAL_LINGER).unref();
+    throw refusal;
+  }
+}
+
+function prove(socket: TLSSocket, { host, port, credentials, expect, serverName, clock }: DialOptions): Identity {
+  const address = `${host}:${port}`;
+  if (!socket.authorized) throw at(address, verdictError(socket.authorizationError, 'client'));
+  const identity = identityOfPeer(socket, { rootPem: credentials.rootPem, usage: 'server', now: clock.now() });
+  if (serverName !== undefined) {
+    const mismatch = tls.checkServerIdentity(serverName, socket.getPeerCertificate());
+    if (mismatch !== undefined) {
+      throw new WardcastError('SERVER_NAME_WRONG', `The certificate of ${address} is not for ${serverName}: ${mismatch.message}`, {
+        remedy: 'Correct `server_name` here, or issue the certificate of that daemon with this name.',
+        cause: mismatch,
+      });
+    }
+  }
+  if (expect(identity)) return identity;
+  throw new WardcastError('SERVER_NAME_WRONG', `${address} is ${identityPath(identity)}, not whom we want to talk to`, {
+    remedy: 'Check the address: another daemon, or the one of another site, answers there.',
+    context: { identity: identityPath(identity) },
+  });
+}
+
+/** The same error, saying with whom. */
+function at(address: string, { code, message, remedy, cause, context }: WardcastError): WardcastError {
+  return new WardcastError(code, `${address}: ${message}`, { cause, context, ...(remedy === undefined ? {} : { remedy }) });
+}

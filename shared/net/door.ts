@@ -1,0 +1,253 @@
+import { constants } from 'node:crypto';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import tls, { type TLSSocket } from 'node:tls';
+import type { Credentials } from '../../certs/credentials.ts';
+import { identityOfPeer } from '../../certs/identity.ts';
+import { serverSideTlsError, verdictError } from '../../certs/tls-errors.ts';
+import type { Clock } from '../base/clock.ts';
+import { systemCode, toWardcastError, WardcastError } from '../base/errors.ts';
+import { type Identity, identityPath } from '../base/identity.ts';
+import { HANDSHAKE_TIMEOUT, LAN_TIMEOUT, MAX_CONNECTIONS, MAX_LOGGED_REFUSALS, MAX_PENDING_HANDSHAKES, REFUSAL_LINGER } from '../base/limits.ts';
+import type { Log } from '../base/log.ts';
+import { httpNotice, serverNotice } from './refusal-notice.ts';
+
+export interface DoorOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly credentials: Credentials;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** Which identities have business here; the others are refused with CERT_WRONG_ROLE. */
+  readonly accept: (identity: Identity) => boolean;
+  readonly onMqtt?: (socket: TLSSocket, identity: Identity) => void;
+  readonly onHttp?: (request: IncomingMessage, response: ServerResponse, identity: Identity) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DoorCounters {
+  /** Connections let in, refused after or during the handshake, and turned away unlooked at because too many were open. */
+  readonly accepted: number;
+  readonly refused: number;
+  readonly dropped: number;
+  /** Connections open now, and those of them whose handshake is not done. */
+  readonly open: number;
+  readonly pending: number;
+}
+
+export interface Door {
+  readonly port: number;
+  readonly counters: DoorCounters;
+  /** Ends all connections. */
+  close(): Promise<void>;
+}
+
+/** Protocols by ALPN (RFC 7301); a client that names none speaks MQTT. */
+export const ALPN = { mqtt: 'mqtt', http: 'http/1.1' } as const;
+const identities = new WeakMap<Socket, Identity>();
+
+/** Who is at the other end of a socket that a door let in; undefined for any other socket. */
+export function identityOfSocket(socket: Socket): Identity | undefined {
+  return identities.get(socket);
+}
+
+/**
+ * One TLS 1.3 listener for MQTT and https. Nobody gets further than this file without a certificate chain that `certs/identity.ts` proves and a
+ * role that `accept` lets in.
+ * @throws CONNECTION_FAILED when the address cannot be listened on
+ */
+export async function openDoor(options: DoorOptions): Promise<Door> {
+  options.signal?.throwIfAborted();
+  const door = new TlsDoor(options);
+  await door.listen();
+  return door;
+}
+
+class TlsDoor implements Door {
+  readonly #o: DoorOptions;
+  readonly #server: tls.Server;
+  readonly #http: http.Server;
+  readonly #open = new Set<Socket>();
+  /** Raw sockets by the other end's address and port, which is all they share with the TLS socket made of them. */
+  readonly #pending = new Map<string, Socket>();
+  #accepted = 0;
+  #refused = 0;
+  #dropped = 0;
+  #logWindow = { since: 0, count: 0, suppressed: 0 };
+
+  constructor(options: DoorOptions) {
+    this.#o = options;
+    const { credentials } = options;
+    this.#server = tls.createServer({
+      key: credentials.keyPem,
+      cert: credentials.chainPem,
+      ca: credentials.rootPem,
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      // Judged in #onSecure, the only way in: OpenSSL's own refusal would reach the client as a bare close, without the reason.
+      rejectUnauthorized: false,
+      ALPNProtocols: [ALPN.mqtt, ALPN.http],
+      handshakeTimeout: HANDSHAKE_TIMEOUT,
+      // No resumption: a resumed session presents no chain and could outlive its certificate. (Without tickets TLS 1.3 resumes only from a
+      // server-side cache, which Node leaves to a `resumeSession` listener; there is none.)
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    });
+    this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on('drop', () => this.#drop());
+    this.#server.on('connection', (socket) => this.#onConnection(socket));
+    this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
+    this.#server.on('tlsClientError', (error, socket) => this.#onHandshakeFailed(error, socket));
+    // Never listens itself. `timeout` and not `headersTimeout`, which only works for sockets that an http.Server accepted itself.
+    this.#http = http.createServer({ keepAliveTimeout: LAN_TIMEOUT, noDelay: true }, (request, response) => this.#onRequest(request, response));
+    this.#http.timeout = LAN_TIMEOUT;
+    this.#http.on('clientError', (_error, socket) => socket.destroy());
+    options.signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  readonly #onAbort = (): void => {
+    void this.close();
+  };
+
+  get port(): number {
+    return addressOf(this.#server)?.port ?? 0;
+  }
+
+  get counters(): DoorCounters {
+    return { accepted: this.#accepted, refused: this.#refused, dropped: this.#dropped, open: this.#open.size, pending: this.#pending.size };
+  }
+
+  async listen(): Promise<void> {
+    const { host, port, log } = this.#o;
+    await new Promise<void>((resolve, reject) => {
+      const onError = (error: Error): void =>
+        reject(
+          new WardcastError('CONNECTION_FAILED', `Cannot listen on ${host}:${port}: ${error.message}`, {
+            remedy:
+              systemCode(error) === 'EADDRINUSE'
+                ? 'Another program listens there: stop it, or choose another port.'
+                : 'Check host and port in the configuration.',
+            cause: error,
+          }),
+        );
+      this.#server.once('error', onError);
+      this.#server.listen({ host, port, backlog: MAX_PENDING_HANDSHAKES }, () => {
+        this.#server.removeListener('error', onError);
+        this.#server.on('error', (error) => log.error('door.failed', { error }));
+        resolve();
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#o.signal?.removeEventListener('abort', this.#onAbort);
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    for (const socket of this.#open) socket.destroy();
+    await closed;
+  }
+
+  #onConnection(socket: Socket): void {
+    if (this.#pending.size >= MAX_PENDING_HANDSHAKES) {
+      socket.destroy();
+      this.#drop();
+      return;
+    }
+    socket.setNoDelay(true);
+    this.#open.add(socket);
+    const peer = peerOf(socket);
+    this.#pending.set(peer, socket);
+    socket.once('close', () => {
+      this.#open.delete(socket);
+      if (this.#pending.get(peer) === socket) this.#pending.delete(peer);
+    });
+    socket.on('error', (error) => this.#o.log.debug('door.socket_failed', { address: socket.remoteAddress, error }));
+  }
+
+  #drop(): void {
+    this.#dropped++;
+    this.#logRefusal({ code: 'BUSY', message: 'Too many connections are open', dropped: this.#dropped });
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    this.#pending.delete(peerOf(socket));
+    socket.on('error', (error) => this.#o.log.debug('door.socket_failed', { address: socket.remoteAddress, error }));
+    let identity: Identity;
+    try {
+      identity = this.#judge(socket);
+    } catch (error) {
+      this.#refuse(socket, toWardcastError(error, 'TLS_FAILED', 'The certificate could not be judged'));
+      return;
+    }
+    this.#accepted++;
+    identities.set(socket, identity);
+    if (socket.alpnProtocol === ALPN.http) this.#http.emit('connection', socket);
+    else this.#o.onMqtt?.(socket, identity);
+  }
+
+  /** @throws CERT_* */
+  #judge(socket: TLSSocket): Identity {
+    const { credentials, clock, accept, onHttp, onMqtt } = this.#o;
+    if (!socket.authorized) throw unauthorized(socket);
+    const identity = identityOfPeer(socket, { rootPem: credentials.rootPem, usage: 'client', now: clock.now() });
+    const speaks = socket.alpnProtocol === ALPN.http ? onHttp !== undefined : onMqtt !== undefined;
+    if (!speaks) throw new WardcastError('PROTOCOL_VIOLATION', `${socket.alpnProtocol || ALPN.mqtt} is not spoken here`, { remedy: 'Check the port.' });
+    if (accept(identity)) return identity;
+    throw new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} has no business here`, {
+      remedy: 'Check that this is the right address, and the certificate the one of this device, site and customer.',
+      context: { identity: identityPath(identity) },
+    });
+  }
+
+  #refuse(socket: TLSSocket, error: WardcastError): void {
+    this.#refused++;
+    this.#logRefusal({ address: socket.remoteAddress, ...error.toJSON() });
+    socket.end(socket.alpnProtocol === ALPN.http ? httpNotice(error) : serverNotice(error));
+    // Read on until the other side ends too: closing over unread bytes resets the connection, and the reason is lost.
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), REFUSAL_LINGER);
+    socket.once('end', () => socket.destroy());
+    socket.once('close', () => clearTimeout(timer));
+  }
+
+  #onHandshakeFailed(error: Error, socket: TLSSocket): void {
+    this.#pending.delete(peerOf(socket));
+    this.#refused++;
+    this.#logRefusal({ address: socket.remoteAddress, ...serverSideTlsError(error, socket).toJSON() });
+    socket.destroy();
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+    const identity = identities.get(request.socket);
+    if (identity === undefined) request.socket.destroy();
+    else this.#o.onHttp?.(request, response, identity);
+  }
+
+  #logRefusal(fields: Readonly<Record<string, unknown>>): void {
+    const window = this.#logWindow;
+    const now = this.#o.clock.monotonic();
+    if (now - window.since >= 1000) {
+      if (window.suppressed > 0) this.#o.log.warn('door.refused_more', { count: window.suppressed });
+      this.#logWindow = { since: now, count: 1, suppressed: 0 };
+    } else if (window.count >= MAX_LOGGED_REFUSALS) {
+      window.suppressed++;
+      return;
+    } else window.count++;
+    this.#o.log.warn('door.refused', fields);
+  }
+}
+
+function unauthorized(socket: TLSSocket): WardcastError {
+  if (socket.getPeerX509Certificate() !== undefined) return verdictError(socket.authorizationError, 'server');
+  return new WardcastError('CERT_MISSING', 'The client presented no certificate', {
+    remedy: 'Give the client the credentials folder that `wardcast pki` made for it.',
+  });
+}
+
+function peerOf(socket: Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort}`;
+}
+
+function addressOf(server: tls.Server): AddressInfo | undefined {
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address : undefined;
+}

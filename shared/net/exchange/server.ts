@@ -1,0 +1,188 @@
+import type { z } from 'zod';
+import { isWardcastError } from '../../base/errors.ts';
+import { type Identity, identityPath } from '../../base/identity.ts';
+import { MAX_PAYLOAD, MAX_SEND_QUEUE, MAX_SEND_QUEUE_OBJECTS, MAX_WANT_NAMES, SEND_READ_AHEAD } from '../../base/limits.ts';
+import type { Log } from '../../base/log.ts';
+import type { ObjectKind, Want } from '../../wire/messages.ts';
+import { mayFetchScope } from '../../wire/policy.ts';
+import { down } from '../../wire/topics.ts';
+import type { EmbeddedBroker } from '../broker.ts';
+import { type ObjectRef, objectTopic, refKey } from './object-ref.ts';
+
+/** Undefined, or OBJECT_ABSENT thrown: unknown, or not for this identity; it is not told which. Called for one object at a time, several ahead. */
+export type ReadObject = (identity: Identity, ref: ObjectRef) => Promise<Buffer | undefined>;
+
+interface Job {
+  readonly ref: ObjectRef;
+  readonly key: string;
+}
+type Answer = { readonly bytes: Buffer } | { readonly reason: 'absent' | 'busy' };
+type Refusals = Map<string, { group: string; kind: ObjectKind; reason: 'absent' | 'busy'; names: string[] }>;
+
+/** One connected puller. `jobs`: asked for, not sent yet; asking again for one of them changes nothing. */
+interface Client {
+  readonly identity: Identity;
+  readonly jobs: Set<string>;
+  readonly queue: Job[];
+  readonly refusals: Refusals;
+  running: boolean;
+  gone: boolean;
+}
+
+/**
+ * Answers wants from the broker's side. Every client has its own queue and one object in flight, so control messages pass between
+ * objects, a slow client holds up nobody, and all get their turn.
+ */
+export class ObjectServer {
+  readonly #broker: EmbeddedBroker;
+  readonly #log: Log;
+  readonly #read: ReadObject;
+  readonly #clients = new Map<string, Client>();
+  readonly #stopListening: () => void;
+  /** Bytes read ahead for all clients together. */
+  #ahead = 0;
+  #sent = { objects: 0, bytes: 0 };
+
+  constructor(options: { broker: EmbeddedBroker; log: Log; read: ReadObject }) {
+    this.#broker = options.broker;
+    this.#log = options.log;
+    this.#read = options.read;
+    this.#stopListening = this.#broker.onPresence(({ identity, connected }) => {
+      if (!connected) this.#forget(identityPath(identity));
+    });
+  }
+
+  /** Takes a want that `from` said; answers come by themselves, in the order asked. Never throws. */
+  handle(from: Identity, want: z.output<typeof Want>): void {
+    const path = identityPath(from);
+    let client = this.#clients.get(path);
+    if (client === undefined) {
+      client = { identity: from, jobs: new Set(), queue: [], refusals: new Map(), running: false, gone: false };
+      this.#clients.set(path, client);
+    }
+    const allowed = mayAsk(from, want.group);
+    for (const name of want.names) {
+      const ref = { group: want.group, kind: want.kind, name };
+      const key = refKey(ref);
+      if (client.jobs.has(key)) continue;
+      if (!allowed) refuse(client.refusals, ref, 'absent');
+      else if (client.jobs.size >= MAX_SEND_QUEUE_OBJECTS) refuse(client.refusals, ref, 'busy');
+      else {
+        client.jobs.add(key);
+        client.queue.push({ ref, key });
+      }
+    }
+    if (!client.running) void this.#serve(path, client);
+  }
+
+  /** Objects and bytes sent since the start. */
+  get sent(): { readonly objects: number; readonly bytes: number } {
+    return { ...this.#sent };
+  }
+
+  close(): void {
+    this.#stopListening();
+    for (const path of [...this.#clients.keys()]) this.#forget(path);
+  }
+
+  #forget(path: string): void {
+    const client = this.#clients.get(path);
+    if (client === undefined) return;
+    this.#clients.delete(path);
+    client.gone = true;
+    client.queue.length = 0;
+  }
+
+  async #serve(path: string, client: Client): Promise<void> {
+    client.running = true;
+    const ahead: { job: Job; answer: Promise<Answer> }[] = [];
+    try {
+      while (!client.gone) {
+        this.#readAhead(client, ahead);
+        const next = ahead.shift();
+        if (next === undefined) {
+          await this.#sendRefusals(client);
+          // Something may have been asked while that was sent.
+          if (client.queue.length === 0 && client.refusals.size === 0) break;
+          continue;
+        }
+        const answer = await next.answer;
+        client.jobs.delete(next.job.key);
+        if ('bytes' in answer) {
+          this.#ahead -= answer.bytes.length;
+          if (client.refusals.size > 0) await this.#sendRefusals(client);
+          await this.#send(client, next.job.ref, answer.bytes);
+        } else refuse(client.refusals, next.job.ref, answer.reason);
+      }
+    } catch (error) {
+      // It will connect again and ask again; what it asked for on the lost connection is void.
+      this.#log.debug('serve.client-lost', { client: path, error });
+      client.gone = true;
+    }
+    client.running = false;
+    if (this.#clients.get(path) === client) this.#clients.delete(path);
+    for (const { answer } of ahead) void answer.then((left) => this.#release(left));
+  }
+
+  #readAhead(client: Client, ahead: { job: Job; answer: Promise<Answer> }[]): void {
+    while (ahead.length < SEND_READ_AHEAD && (ahead.length === 0 || this.#ahead < MAX_SEND_QUEUE)) {
+      const job = client.queue.shift();
+      if (job === undefined) return;
+      ahead.push({ job, answer: this.#answer(client, job) });
+    }
+  }
+
+  async #answer(client: Client, { ref }: Job): Promise<Answer> {
+    try {
+      const bytes = await this.#read(client.identity, ref);
+      if (bytes === undefined) return { reason: 'absent' };
+      this.#ahead += bytes.length;
+      return { bytes };
+    } catch (error) {
+      if (isWardcastError(error, 'OBJECT_ABSENT')) return { reason: 'absent' };
+      this.#log.error('serve.read-failed', { client: identityPath(client.identity), ...ref, error });
+      return { reason: 'busy' };
+    }
+  }
+
+  #release(answer: Answer): void {
+    if ('bytes' in answer) this.#ahead -= answer.bytes.length;
+  }
+
+  async #send(client: Client, ref: ObjectRef, bytes: Buffer): Promise<void> {
+    const parts = Math.max(1, Math.ceil(bytes.length / MAX_PAYLOAD));
+    for (let part = 0; part < parts && !client.gone; part++) {
+      const payload = parts === 1 ? bytes : bytes.subarray(part * MAX_PAYLOAD, (part + 1) * MAX_PAYLOAD);
+      await this.#broker.send(client.identity, objectTopic(client.identity, ref, part, parts), payload, { qos: 0 });
+      this.#sent.bytes += payload.length;
+    }
+    this.#sent.objects += 1;
+  }
+
+  async #sendRefusals(client: Client): Promise<void> {
+    const refusals = [...client.refusals.values()];
+    client.refusals.clear();
+    for (const refusal of refusals) await this.#broker.send(client.identity, down(client.identity, 'absent'), Buffer.from(JSON.stringify(refusal)), { qos: 0 });
+  }
+}
+
+function mayAsk(identity: Identity, group: string): boolean {
+  if (identity.role !== 'gateway' && identity.role !== 'device') return false;
+  return mayFetchScope(identity, { customer: identity.customer, site: identity.site, group });
+}
+
+/** Many refusals, few messages; each want has at most MAX_WANT_NAMES names, so has each answer. */
+function refuse(refusals: Refusals, { group, kind, name }: ObjectRef, reason: 'absent' | 'busy'): void {
+  for (let page = 0; ; page++) {
+    const key = `${group}/${kind}/${reason}/${page}`;
+    const message = refusals.get(key);
+    if (message === undefined) {
+      refusals.set(key, { group, kind, reason, names: [name] });
+      return;
+    }
+    if (message.names.length < MAX_WANT_NAMES) {
+      message.names.push(name);
+      return;
+    }
+  }
+}

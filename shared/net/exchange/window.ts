@@ -1,0 +1,45 @@
+/**
+ * Credit: how much may be asked for and not yet be here, in bytes and objects. Pure bookkeeping.
+ * One object may always be on its way, however large, or it could never be had.
+ */
+export class CreditWindow {
+  readonly #maxBytes: number;
+  readonly #maxObjects: number;
+  #bytes = 0;
+  #objects = 0;
+
+  constructor({ bytes, objects }: { readonly bytes: number; readonly objects: number }) {
+    this.#maxBytes = bytes;
+    this.#maxObjects = objects;
+  }
+
+  /** Takes credit for an object of this size; false: there is none. */
+  take(size: number): boolean {
+    if (this.#objects > 0 && (this.#objects + 1 > this.#maxObjects || this.#bytes + size > this.#maxBytes)) return false;
+    this.#objects += 1;
+    this.#bytes += size;
+    return true;
+  }
+
+  /** The object is here, or will not come. */
+  give(size: number): void {
+    this.#objects -= 1;
+    this.#bytes -= size;
+  }
+
+  /**
+   * Is there enough credit that asking is worth a message? With an eighth of the window per message the line never runs dry,
+   * and there is not one message for each small object.
+   */
+  get worthAsking(): boolean {
+    return this.#objects === 0 || (this.#bytes <= this.#maxBytes * (7 / 8) && this.#objects <= this.#maxObjects * (7 / 8));
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get objects(): number {
+    return this.#objects;
+  }
+}
