@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   CERT_WRONG_USAGE: 'The certificate may not be used in this direction (extended key usage)',
   CERT_KEY_MISMATCH: 'The private key does not belong to the certificate',
   CERT_BAD_IDENTITY: 'The certificate carries no single valid SPIFFE identity',
+  CERT_INVALID: 'A certificate is missing, malformed, too weak or breaks a rule of X.509',
   CERT_WRONG_ROLE: 'The identity is genuine but has no business at this door',
   CERT_REFUSED_BY_PEER: 'The other side refused our certificate',
   TRUST_ROOT_WRONG: "The server's certificate does not lead to our trusted root",

@@ -39,6 +39,11 @@ export function isId(text: string): boolean {
   return ID.test(text);
 }
 
+/** True for a SPIFFE trust domain: lower case, digits, dots and hyphens. */
+export function isTrustDomain(text: string): boolean {
+  return DOMAIN.test(text);
+}
+
 /** The path part of the SPIFFE id, which is also the MQTT client id: `customer/acme/site/north/group/ct/device/ct-1`. */
 export function identityPath(identity: Identity): string {
   switch (identity.role) {

@@ -27,6 +27,14 @@ export const MAX_SEND_QUEUE = 64 * MiB;
 export const PULL_TIMEOUT = 30 * SECOND;
 /** Times an object that fails its hash is asked for again before giving up on this source. */
 export const MAX_BAD_OBJECTS = 3;
+/** Objects queued for one puller before it is told "busy": four full windows, about a megabyte of names. */
+export const MAX_SEND_QUEUE_OBJECTS = 4096;
+/** Objects read from disk ahead of the socket for one puller: enough that neither waits for the other. */
+export const SEND_READ_AHEAD = 8;
+/** Times in a row an object is asked for on a live connection without any answer before it counts as timed out. */
+export const MAX_SILENT_ASKS = 4;
+/** Bytes per PULL_TIMEOUT that show a large part is on its way over a slow line; pings are fewer. */
+export const PULL_ALIVE_BYTES = 1 * KiB;
 /** Milliseconds a TLS handshake may take; strangers who stall are dropped. */
 export const HANDSHAKE_TIMEOUT = 10 * SECOND;
 /** Milliseconds between TLS handshake and MQTT CONNECT. */
@@ -50,16 +58,36 @@ export const RECONNECT_MIN = 250;
 export const RECONNECT_MAX = 15 * SECOND;
 /** Milliseconds an ops request waits for its reply. */
 export const OPS_TIMEOUT = 30 * SECOND;
-/** Deliveries waiting between a broker and the code that handles them; then back-pressure. */
-export const MAX_QUEUED_DELIVERIES = 256;
+/**
+ * Deliveries and bytes waiting between a broker and the code that handles them; then back-pressure. More than a puller's window, since
+ * acknowledgements travel in the same stream: a reader that waits for one while its queue is full would wait for ever.
+ */
+export const MAX_QUEUED_DELIVERIES = 2048;
+export const MAX_QUEUED_BYTES = 2 * PULL_WINDOW;
+/** Publishes and their bytes of one client that the broker's owner has not accepted yet; then its socket is not read. */
+export const MAX_HELD_PUBLISHES = 256;
+export const MAX_HELD_BYTES = 4 * MiB;
+/** Seconds: the longest MQTT keep-alive a client may ask for; without any, a dead connection would stay for ever. */
+export const MAX_KEEPALIVE = 600;
+/** Milliseconds a refused connection stays open, so that the reason reaches the other side before the end. */
+export const REFUSAL_LINGER = 1 * SECOND;
+/** Refused connections logged per second by one door, and refused messages per connection; more are counted, not logged: strangers must not fill the disk. */
+export const MAX_LOGGED_REFUSALS = 20;
 /** Chunk hashes in one LAN request and bytes of one LAN answer. */
 export const MAX_BATCH_CHUNKS = 128;
 export const MAX_BATCH_BYTES = 8 * MiB;
+/** Connections one chunk client keeps to one source: one encrypts while the next waits for the disk; more only share the same two cores. */
+export const LAN_LANES = 3;
+/** Chunks a chunk server reads from disk ahead of one socket. */
+export const LAN_READ_AHEAD = 8;
 /** Milliseconds a LAN request may stay silent. */
 export const LAN_TIMEOUT = 20 * SECOND;
 
+/** Bytes of a configuration file: a slip such as naming a release instead must not be parsed. */
+export const MAX_CONFIG = 1 * MiB;
+
 // ── formats ─────────────────────────────────────────────────────────────────────────────────────────────
-/** Bytes: FastCDC bounds. Chosen by measurement, see docs/decisions. */
+/** Bytes: FastCDC bounds, chosen by measurement: docs/decisions/chunk-sizes.md. A chunk with its header fits MAX_PAYLOAD. */
 export const CHUNK_MIN = 16 * KiB;
 export const CHUNK_AVG = 64 * KiB;
 export const CHUNK_MAX = 256 * KiB;
@@ -77,15 +105,29 @@ export const MAX_RELEASE_SIZE = 64 * 1024 * MiB;
 /** Bytes (UTF-8) of a path and of one of its names: what ext4, NTFS and APFS all take. */
 export const MAX_PATH = 1024;
 export const MAX_NAME = 255;
+/** Characters of a version (semver 2.0): room for any pre-release label, and safe as a file name. */
+export const MAX_VERSION = 128;
+/** Characters of the address of an SBOM. */
+export const MAX_URL = 2048;
 /** Releases in one bundle. */
 export const MAX_BUNDLE_RELEASES = 1000;
+/** Withdrawn releases named in one bundle: with the releases they stay below MAX_BUNDLE. */
+export const MAX_BUNDLE_WITHDRAWN = 4000;
 /** Bytes of TUF metadata by role; refused before parsing (TUF specification 5.3–5.6). */
 export const MAX_ROOT_METADATA = 512 * KiB;
 export const MAX_TIMESTAMP_METADATA = 16 * KiB;
 export const MAX_SNAPSHOT_METADATA = 2 * MiB;
 export const MAX_TARGETS_METADATA = 8 * MiB;
 
+/** Bytes read from a release's file at once: several chunks per read. */
+export const READ_SIZE = 2 * MiB;
+/** Chunks on their way to the disk while a release is signed: they share directory syncs. */
+export const MAX_PUTS_AT_ONCE = 64;
+
 // ── trust ───────────────────────────────────────────────────────────────────────────────────────────────
+/** Root keys, and how many of them must sign: one may be lost, one may be stolen. */
+export const ROOT_KEYS = 3;
+export const ROOT_THRESHOLD = 2;
 /** Days until signed metadata expires. Offline roles: a ceremony a year. Timestamp: a site works for weeks without the line. */
 export const ROOT_LIFETIME_DAYS = 3650;
 export const TARGETS_LIFETIME_DAYS = 1095;
@@ -100,6 +142,21 @@ export const ROOT_CA_DAYS = 7300;
 export const CUSTOMER_CA_DAYS = 3650;
 export const GROUP_CA_DAYS = 3650;
 export const LEAF_DAYS = 90;
+/** Milliseconds that a certificate's validity starts before it is made: clocks of closed sites run behind. */
+export const CERT_BACKDATE = 60 * MINUTE;
+
+/** Certificates of a chain: leaf, group CA, customer CA, and the root if somebody sends it along. */
+export const MAX_CHAIN = 4;
+/** Bytes of one certificate (DER) and of a PEM file of a credentials folder: ours have about 1 KiB. */
+export const MAX_CERTIFICATE = 6 * KiB;
+export const MAX_PEM_FILE = 64 * KiB;
+/** Bits of an RSA key: less is too weak, more costs the verifier too much. */
+export const MIN_RSA_BITS = 2048;
+export const MAX_RSA_BITS = 4096;
+/** Trusted roots remembered in parsed form: a daemon has one, and a second while it is exchanged. */
+export const MAX_ROOTS = 8;
+/** Verified chains remembered, so that a device's next statement costs one RSA verification: 4,096 devices, about 12 KiB each. */
+export const MAX_VERIFIED_CHAINS = 4096;
 
 // ── devices ─────────────────────────────────────────────────────────────────────────────────────────────
 /** Starts of an uncommitted release before it is rolled back and marked bad. */
@@ -107,6 +164,17 @@ export const MAX_FAILED_STARTS = 3;
 /** Milliseconds a hook may run by default, and at most when the manifest asks for more. */
 export const HOOK_TIMEOUT = 60 * SECOND;
 export const MAX_HOOK_TIMEOUT = 60 * MINUTE;
+/** Milliseconds between SIGTERM and SIGKILL for a hook that took too long. */
+export const HOOK_KILL_GRACE = 2 * SECOND;
+/** Milliseconds before a check hook that answered "not yet" (exit 75) is asked again. */
+export const CHECK_RETRY = 1 * SECOND;
+/** Milliseconds before the first and at most before a later retry of an installation that failed for a passing reason; full jitter. */
+export const INSTALL_RETRY_MIN = 1 * SECOND;
+export const INSTALL_RETRY_MAX = 10 * MINUTE;
+/** Files of a release that are verified, written and synced at once. */
+export const STAGE_CONCURRENCY = 64;
+/** Milliseconds an address of a gateway has to prove itself before the next one is tried. */
+export const CANDIDATE_TIMEOUT = 15 * SECOND;
 /** Bytes of a hook's output that are kept for the report. */
 export const MAX_HOOK_OUTPUT = 4 * KiB;
 /** Bytes kept free on the device's disk beyond what a release needs. */
@@ -117,6 +185,10 @@ export const RELEASES_KEPT = 2;
 export const FETCH_CONCURRENCY = 256;
 /** Statements waiting in an outbox: a device that reports every minute for a month. */
 export const MAX_OUTBOX = 50_000;
+/** Corrupt chunks kept for people to look at; more tell nothing new. */
+export const MAX_QUARANTINED = 16;
+/** Writes that one synced batch of the local database takes: beyond that a batch only gets slower to fail. */
+export const MAX_GROUP_COMMIT = 1024;
 /** Milliseconds between progress reports of one device or gateway. */
 export const PROGRESS_INTERVAL = 500;
 /** Milliseconds between mDNS queries while searching and after having found. */
@@ -130,11 +202,52 @@ export const MAX_DISCOVERED = 4096;
 // ── provider ────────────────────────────────────────────────────────────────────────────────────────────
 /** Changes written to the log in one synced batch. */
 export const LOG_GROUP_COMMIT = 256;
+/** Changes waiting for the log's writer before it answers "busy": a second's worth at the rate aimed at. */
+export const MAX_QUEUED_CHANGES = 8192;
+/** Objects that announced releases may still upload, over all ops clients. */
+export const MAX_EXPECTED_UPLOADS = 1_000_000;
 /** Milliseconds that changes of the registry are gathered before the plan is looked at again. */
 export const PLAN_DEBOUNCE = 20;
 /** Manifests whose chunk index is held in memory. */
 export const MAX_INDEXED_MANIFESTS = 256;
+/** Groups' signed repositories (names and hashes, a few KiB each) held in memory. */
+export const MAX_CACHED_REPOSITORIES = 4096;
+/** Bundles of a group that can be pulled: the newest, and the one before for a pull that is under way. */
+export const BUNDLES_SERVED = 2;
+/** Milliseconds at most between two looks for metadata to be renewed: what failed is tried again, and timers stay below 2^31 ms. */
+export const RENEWAL_RETRY = 1 * DAY;
+/** Object names in one answer to a publisher: 67 bytes each stay below MAX_PAYLOAD. */
+export const MAX_MISSING_NAMES = 15_000;
+/** Ops requests one ops client may have under way. */
+export const MAX_OPS_REQUESTS = 64;
 /** Rows in one reply to an ops request. */
 export const MAX_REPLY_ROWS = 2000;
 /** Bytes of chunk cache budget of a gateway by default. */
 export const GATEWAY_DISK_BUDGET = 32 * 1024 * MiB;
+
+// ── gateway ─────────────────────────────────────────────────────────────────────────────────────────────
+/** Bytes of chunks asked for and not yet on the disk: twice the puller's window, so that the disk never idles the line. */
+export const RELAY_WINDOW = 2 * PULL_WINDOW;
+/** Milliseconds before the first and at most before a later attempt at a group that failed; full jitter. */
+export const RELAY_RETRY_MIN = 1 * SECOND;
+export const RELAY_RETRY_MAX = 5 * MINUTE;
+/** Groups of one site: far over any hospital's, and hostile offers must not fill memory. */
+export const MAX_SITE_GROUPS = 1000;
+/** Statements published upward and not yet acknowledged; one group commit of the provider. */
+export const STATEMENTS_IN_FLIGHT = 256;
+/** Milliseconds after which a statement without a receipt is sent upward again on a living line. */
+export const STATEMENT_RESEND = 60 * SECOND;
+/** Milliseconds between two lists of devices seen: a site that starts reports once, not a thousand times. */
+export const SEEN_INTERVAL = 1 * SECOND;
+/** Milliseconds more for each device in the list: that of a thousand is told at most every 10 s. */
+export const SEEN_INTERVAL_PER_DEVICE = 10;
+/** Milliseconds after which a device that was only ever advertised is forgotten. */
+export const SEEN_KEEP = 7 * DAY;
+/** Devices in one list of devices seen (schema `Seen`). */
+export const MAX_SEEN = 5000;
+/** Milliseconds between two savings of the line's counters while they move. */
+export const LEDGER_INTERVAL = 1 * SECOND;
+/** Milliseconds a device's request waits for a chunk that proved corrupt on the disk and is pulled again. */
+export const REPAIR_TIMEOUT = 10 * SECOND;
+/** Installations whose progress is throttled one by one: devices of a site times applications. */
+export const MAX_PROGRESS_STREAMS = 20_000;

@@ -24,17 +24,21 @@ export const GatewayHello = z
     groups: z.array(z.strictObject({ group: Id, sequence: Count })).max(10_000),
   })
   .meta({ id: 'GatewayHello' });
+export type GatewayHello = z.infer<typeof GatewayHello>;
 
 /** device → gateway, at every connect. The instance is the random id of its mDNS advert; port 0: it serves nothing. */
 export const DeviceHello = z.strictObject({ version: Version, instance: z.uuid(), port: z.int().min(0).max(65535) }).meta({ id: 'DeviceHello' });
+export type DeviceHello = z.infer<typeof DeviceHello>;
 
 /** provider → gateway and gateway → group: the newest signed metadata; no content. */
 export const Offer = z.strictObject({ group: Id, sequence: Count, timestampVersion: Count }).meta({ id: 'Offer' });
+export type Offer = z.infer<typeof Offer>;
 
 /** gateway → group: where devices of the group were last proven to be. A hint; peers are proven by mTLS. */
 export const Peers = z
   .strictObject({ peers: z.array(z.strictObject({ address: z.string().max(64), port: z.int().min(1).max(65535) })).max(5000) })
   .meta({ id: 'Peers' });
+export type Peers = z.infer<typeof Peers>;
 
 // ── objects ─────────────────────────────────────────────────────────────────────────────────────────────
 export const OBJECT_KINDS = ['metadata', 'target', 'chunk'] as const;
@@ -44,10 +48,12 @@ export type ObjectKind = z.infer<typeof ObjectKind>;
 export const ObjectName = z.string().regex(/^[A-Za-z0-9._-]{1,128}$/);
 /** puller → server: send me these objects of the group's bundle. Answers: `object/<group>/<kind>/<name>/<part>/<parts>`, or absent. */
 export const Want = z.strictObject({ group: Id, kind: ObjectKind, names: z.array(ObjectName).min(1).max(MAX_WANT_NAMES) }).meta({ id: 'Want' });
+export type Want = z.infer<typeof Want>;
 /** server → puller. `absent` is the same answer for unknown and for not entitled; `busy`: ask again later. */
 export const Absent = z
   .strictObject({ group: Id, kind: ObjectKind, names: z.array(ObjectName).max(MAX_WANT_NAMES), reason: z.enum(['absent', 'busy']) })
   .meta({ id: 'Absent' });
+export type Absent = z.infer<typeof Absent>;
 
 // ── statements and receipts ─────────────────────────────────────────────────────────────────────────────
 /** A signed envelope: `payload` (base64 of UTF-8 JSON) is what is signed, RSA-PSS/SHA-256 with the key of chain[0]. */
@@ -130,6 +136,7 @@ export type Receipt = z.infer<typeof Receipt>;
 
 /** A publish that was refused is told to its sender, since MQTT 3.1.1 cannot. */
 export const Refused = z.strictObject({ topic: z.string().max(2048), code: z.string().max(64), message: z.string().max(500) }).meta({ id: 'Refused' });
+export type Refused = z.infer<typeof Refused>;
 
 // ── progress ────────────────────────────────────────────────────────────────────────────────────────────
 /** Bytes of content by where they came from. */
@@ -164,6 +171,7 @@ export const SeenDevice = z.strictObject({
   firstSeen: z.iso.datetime(),
   lastSeen: z.iso.datetime(),
 });
+export type SeenDevice = z.infer<typeof SeenDevice>;
 /** gateway → provider, on change (at most every few seconds): all devices seen and the line's counters. */
 export const Seen = z
   .strictObject({
@@ -177,6 +185,7 @@ export type Seen = z.infer<typeof Seen>;
 // ── ops ─────────────────────────────────────────────────────────────────────────────────────────────────
 /** ops → provider on `up/request`. `action` is a key of OPS_ACTIONS (shared/wire/ops.ts). */
 export const OpsRequest = z.strictObject({ id: z.uuid(), action: z.string().max(64), params: z.unknown() }).meta({ id: 'OpsRequest' });
+export type OpsRequest = z.infer<typeof OpsRequest>;
 export const ErrorBody = z
   .object({
     code: z.string(),
@@ -185,5 +194,7 @@ export const ErrorBody = z
     context: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).optional(),
   })
   .meta({ id: 'ErrorBody' });
+export type ErrorBody = z.infer<typeof ErrorBody>;
 /** provider → ops on `down/reply`. */
 export const OpsReply = z.strictObject({ id: z.uuid(), ok: z.boolean(), result: z.unknown().optional(), error: ErrorBody.optional() }).meta({ id: 'OpsReply' });
+export type OpsReply = z.infer<typeof OpsReply>;

@@ -129,6 +129,8 @@ export const EVENTS = {
   'gateway-connected': z.strictObject({ ...At, ...SiteRef, gateway: Id }),
   'gateway-disconnected': z.strictObject({ ...At, ...SiteRef, gateway: Id }),
   progress: z.strictObject({ ...At, ...SiteRef, ...Progress.shape }),
+  /** A gateway reported: how many device agents it sees, and what its line has carried. */
+  'site-seen': z.strictObject({ ...At, ...SiteRef, devices: Count, line: z.strictObject({ received: Count, unique: Count }) }),
   'statement-recorded': z.strictObject({
     ...At,
     ...SiteRef,

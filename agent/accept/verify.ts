@@ -1,0 +1,55 @@
+import type { Scope } from '../../shared/base/identity.ts';
+import type { Log } from '../../shared/base/log.ts';
+import { type GroupView, loadGroupView, refreshGroupView } from '../../shared/trust/client.ts';
+import type { MetadataSource } from '../../shared/trust/metadata-source.ts';
+import type { Rows } from '../install/journal.ts';
+
+export interface AcceptorOptions {
+  /** Trusted metadata, kept between runs. */
+  readonly directory: string;
+  readonly factoryRoot: Buffer;
+  readonly scope: Scope;
+  /** The highest sequence ever accepted, so that losing the directory does not open the door to an old bundle. */
+  readonly highest: Rows<number>;
+  readonly log: Log;
+}
+
+const KEY = 'sequence';
+
+/** Turns what a gateway says into what this device believes: nothing that both signature chains do not agree on, for its own group, and never an older bundle. */
+export class Acceptor {
+  readonly #o: AcceptorOptions;
+  #view: GroupView | undefined;
+
+  constructor(options: AcceptorOptions) {
+    this.#o = options;
+  }
+
+  /** The newest bundle that was verified. */
+  get view(): GroupView | undefined {
+    return this.#view;
+  }
+
+  /** What was verified in an earlier run; needs nobody. A damaged one, or one older than what was accepted, is none. */
+  async load(): Promise<GroupView | undefined> {
+    const { directory, scope, log } = this.#o;
+    try {
+      const view = await loadGroupView({ directory, scope, log });
+      const floor = (await this.#o.highest.get(KEY)) ?? 0;
+      this.#view = view !== undefined && view.bundle.sequence >= floor ? view : undefined;
+    } catch (error) {
+      log.warn('accept.view-unusable', { error });
+    }
+    return this.#view;
+  }
+
+  /** @throws METADATA_*, BUNDLE_*, MANIFEST_INVALID, LIMIT_EXCEEDED, and what the source throws; the view of before stays */
+  async refresh(source: MetadataSource, signal?: AbortSignal): Promise<GroupView> {
+    const { highest, ...fixed } = this.#o;
+    const floor = await highest.get(KEY);
+    const view = await refreshGroupView({ ...fixed, source, ...(signal === undefined ? {} : { signal }), ...(floor === undefined ? {} : { highest: floor }) });
+    if (floor === undefined || view.bundle.sequence > floor) await highest.put(KEY, view.bundle.sequence);
+    this.#view = view;
+    return view;
+  }
+}

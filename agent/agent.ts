@@ -1,0 +1,251 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { type Credentials, loadCredentials } from '../certs/credentials.ts';
+import type { Clock } from '../shared/base/clock.ts';
+import { systemCode, toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
+import { MAX_ROOT_METADATA } from '../shared/base/limits.ts';
+import type { Log } from '../shared/base/log.ts';
+import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
+import { HttpsChunkSource } from '../shared/net/chunk-client.ts';
+import { createChunkHandler } from '../shared/net/chunk-server.ts';
+import type { Discovery } from '../shared/net/discovery.ts';
+import { type Door, openDoor } from '../shared/net/door.ts';
+import { ObjectChunkSource } from '../shared/net/exchange/object-chunk-source.ts';
+import { ObjectPuller } from '../shared/net/exchange/puller.ts';
+import { openLink } from '../shared/net/link.ts';
+import { Outbox } from '../shared/store/outbox.ts';
+import { openState, Table } from '../shared/store/state.ts';
+import type { MetadataSource } from '../shared/trust/metadata-source.ts';
+import { decide } from './accept/decide.ts';
+import { Acceptor } from './accept/verify.ts';
+import { mayKnock, OwnShelf } from './advertise.ts';
+import { type AgentConfig, parseAddress } from './config.ts';
+import { Counter } from './confirm/counter.ts';
+import { Statements } from './confirm/statements.ts';
+import { Failover } from './fetch/failover.ts';
+import { GatewaySlot } from './fetch/gateway-slot.ts';
+import { MetadataFailover } from './fetch/metadata-failover.ts';
+import { OwnReleases } from './fetch/own-releases.ts';
+import { PulledMetadata } from './fetch/pulled-metadata.ts';
+import { DirectoryHandler } from './handlers/directory.ts';
+import { Installer } from './install/installer.ts';
+import { Journal, journalTables } from './install/journal.ts';
+import { Scheduler } from './install/scheduler.ts';
+import { type Address, type Connection, isOwnGateway, locate } from './locate.ts';
+import { ProgressTeller } from './progress.ts';
+import { Session } from './session.ts';
+import { Wanted } from './wanted.ts';
+
+export interface AgentOptions {
+  readonly config: AgentConfig;
+  /** Of this software: told at every connect, and compared with what releases ask for. */
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly discovery?: Discovery;
+  readonly random?: () => number;
+}
+
+export interface Agent {
+  readonly identity: DeviceIdentity;
+  /** Of its own door. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a device's agent: settles what the last run left behind, acts on the last verified bundle, and from then on on its gateway's offers.
+ * @throws KEY_UNUSABLE, CERT_*, CONFIG_INVALID, STORAGE_FAILED, CONNECTION_FAILED (its own address cannot be listened on)
+ */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { config, version, clock, log, random = Math.random } = options;
+  const credentials = await loadCredentials(config.credentials, clock);
+  const device = deviceOf(credentials.identity, config.credentials);
+  const factoryRoot = await readRoot(config.root);
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  await using stack = new AsyncDisposableStack();
+
+  // What the device remembers.
+  const state = await openState(join(config.data, 'state'));
+  stack.defer(() => state.close());
+  const numbers = new Table(state, 'number', z.int().min(0));
+  const journal = new Journal(journalTables(state));
+  const handler = new DirectoryHandler({ install: config.install.directory, log, clock });
+  const acceptor = new Acceptor({ directory: join(config.data, 'trust'), factoryRoot, scope: device, highest: numbers, log });
+
+  // What it says. The session is the connection of the moment; without one everything waits in the outbox.
+  let session: Session | undefined;
+  const statements = new Statements({
+    device,
+    credentials,
+    counter: new Counter(numbers),
+    outbox: await Outbox.open(state),
+    clock,
+    log,
+    agentVersion: version,
+    inventory: () => handler.inventory(),
+    send: (signed) => session?.sendStatement(signed),
+  });
+
+  // What it does.
+  const gateway = new GatewaySlot();
+  const shelf = new OwnShelf(device, () => acceptor.view);
+  const teller = new ProgressTeller(device, clock, (progress) => session?.sendProgress(progress));
+  const installer = new Installer({
+    handler,
+    journal,
+    reporter: statements,
+    log,
+    supply: async () => {
+      const chunks = new Failover([
+        { kind: 'own', source: new OwnReleases(await handler.trees()) },
+        { kind: 'gateway', source: gateway },
+      ]);
+      return { chunks, bytes: () => chunks.bytes() };
+    },
+    onProgress: (progress) => teller.tell(progress),
+  });
+  const restock = async (): Promise<void> => shelf.restock(await handler.trees());
+  const scheduler = new Scheduler({
+    installer,
+    journal,
+    clock,
+    log,
+    signal,
+    random,
+    onSettled: () => void restock().catch((error: unknown) => log.warn('shelf.not-restocked', { error })),
+  });
+  stack.defer(() => scheduler.idle());
+  /** Decides anew about everything: after a start, a connect or an offer. */
+  const wanted = new Wanted({
+    acceptor,
+    clock,
+    log,
+    signal,
+    random,
+    act: async (view) => {
+      const situation = {
+        bundle: view.bundle,
+        manifests: view.manifests,
+        installed: await handler.inventory(),
+        bad: await journal.bad(),
+        agentVersion: version,
+      };
+      await scheduler.plan(decide(situation), view.bundle.sequence);
+    },
+  });
+  stack.defer(async () => {
+    stopping.abort(new WardcastError('ABORTED', 'The agent is stopping'));
+    await wanted.idle();
+  });
+
+  // First of all the journal: what was cut short is completed or undone before anything new begins.
+  for (const application of await installer.unsettled()) {
+    try {
+      await installer.settle(application, signal);
+    } catch (error) {
+      // One application must not keep the others from starting; the scheduler tries it again.
+      log.error('install.settle-failed', { application, error });
+    }
+  }
+  await restock();
+  await acceptor.load();
+  await wanted.reconsider();
+
+  // The LAN.
+  const door: Door = await openDoor({
+    host: config.lan.host,
+    port: config.lan.port,
+    credentials,
+    log,
+    clock,
+    accept: (identity) => mayKnock(device, identity),
+    onHttp: createChunkHandler({ log, bundles: shelf.find }),
+  });
+  stack.defer(() => door.close());
+  const discovery = options.discovery ?? createBonjourDiscovery({ interface: config.lan.interface ?? config.lan.host, log, clock });
+  stack.defer(() => discovery.close());
+  const instance = randomUUID();
+  const advert = await discovery.advertise({ kind: 'agent', port: door.port, instance });
+  stack.defer(() => advert.close());
+
+  const open = ({ host, port }: Address, lost: AbortSignal): Connection => {
+    const expect = (identity: Identity): boolean => isOwnGateway(device, identity);
+    const link = openLink({ host, port, credentials, expect, log, clock, random, signal: lost });
+    const puller = new ObjectPuller({ link, identity: device, log, clock });
+    const https = new HttpsChunkSource({ host, port, credentials, scope: device, expect, log, clock });
+    const metadata: MetadataSource = new MetadataFailover([https, new PulledMetadata(puller, device.group)]);
+    const mine = new Session({
+      link,
+      device,
+      hello: { version, instance, port: door.port },
+      log,
+      signal: lost,
+      onOffer: ({ sequence, timestampVersion }) => wanted.offered(metadata, { sequence, timestampVersion }, lost),
+      onReceipt: async (payload) => {
+        if (await statements.receive(payload)) await statements.stateInventory();
+      },
+      // Peers are where other devices of the group serve chunks; so far chunks come from this device and its gateway.
+      onPeers: (peers) => log.debug('peers.told', { count: peers.length }),
+    });
+    const listening = mine.listen();
+    const serve = async (): Promise<void> => {
+      session = mine;
+      gateway.connect([https, new ObjectChunkSource({ puller, group: device.group })]);
+      try {
+        await mine.greet();
+        await statements.resend();
+        await statements.stateInventory();
+        await wanted.reconsider();
+        scheduler.wake();
+        await listening;
+      } finally {
+        if (session === mine) session = undefined;
+        gateway.connect([]);
+      }
+    };
+    lost.addEventListener(
+      'abort',
+      () => {
+        puller.close();
+        https.close();
+      },
+      { once: true },
+    );
+    return { link, serve };
+  };
+  const fixed = config.gateway.address === undefined ? undefined : parseAddress(config.gateway.address);
+  const locating = locate({ fixed, browse: (browsing) => discovery.browse('gateway', { signal: browsing }), open, clock, log, random }, signal).catch(
+    (error: unknown) => log.error('agent.part-failed', { what: 'locate', error: toWardcastError(error) }),
+  );
+  stack.defer(() => locating);
+  stack.defer(() => stopping.abort(new WardcastError('ABORTED', 'The agent is stopping')));
+  const stop = stack.move();
+  log.info('ready', { port: door.port, agent: identityPath(device), applications: await handler.inventory() });
+  return { identity: device, port: door.port, close: () => stop.disposeAsync() };
+}
+
+function deviceOf(identity: Credentials['identity'], directory: string): DeviceIdentity {
+  if (identity.role === 'device') return identity;
+  throw new WardcastError('CERT_WRONG_ROLE', `The credentials in ${directory} are those of ${identityPath(identity)}, which is no device`, {
+    remedy: 'Issue credentials for this device with `wardcast pki`.',
+  });
+}
+
+async function readRoot(file: string): Promise<Buffer> {
+  try {
+    const bytes = await readFile(file);
+    if (bytes.length <= MAX_ROOT_METADATA) return bytes;
+    throw new WardcastError('CONFIG_INVALID', `${file} has ${bytes.length} bytes: that is no root metadata`);
+  } catch (error) {
+    if (error instanceof WardcastError) throw error;
+    throw new WardcastError('CONFIG_INVALID', `The trusted root ${file} cannot be read: ${systemCode(error) ?? String(error)}`, {
+      remedy: "Set `root` to the 1.root.json that came with the provider's keys.",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,155 @@
+import type { Credentials } from '../../certs/credentials.ts';
+import { seal } from '../../certs/envelope.ts';
+import { type Clock, timestamp } from '../../shared/base/clock.ts';
+import { WardcastError } from '../../shared/base/errors.ts';
+import type { DeviceIdentity } from '../../shared/base/identity.ts';
+import type { Log } from '../../shared/base/log.ts';
+import { sha256 } from '../../shared/bundle/digest.ts';
+import type { Outbox } from '../../shared/store/outbox.ts';
+import { type Confirmation, type Receipt, Signed, Statement } from '../../shared/wire/messages.ts';
+import type { InstalledRelease } from '../handlers/install-handler.ts';
+import type { Outcome, Reporter } from '../install/reporter.ts';
+import type { Counter } from './counter.ts';
+import { openReceipt } from './receipt.ts';
+
+export interface StatementsOptions {
+  readonly device: DeviceIdentity;
+  readonly credentials: Credentials;
+  readonly counter: Counter;
+  readonly outbox: Outbox;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly agentVersion: string;
+  /** What runs, read from the device. */
+  readonly inventory: () => Promise<readonly InstalledRelease[]>;
+  /** A signed statement may go out now; called after it is durable. */
+  readonly send: (signed: Buffer) => void;
+}
+
+/** Entries read from the outbox at a time. */
+const PAGE = 256;
+
+/** What this device states, signed with its own key, and what it keeps until the provider has signed that it is on record. */
+export class Statements implements Reporter {
+  readonly #o: StatementsOptions;
+
+  constructor(options: StatementsOptions) {
+    this.#o = options;
+  }
+
+  async compose(outcome: Outcome): Promise<Confirmation> {
+    return { type: 'confirmation', ...(await this.#header()), ...outcome };
+  }
+
+  async report(confirmation: Confirmation): Promise<void> {
+    await this.#post(confirmation);
+  }
+
+  /** All that runs, stated anew; an older inventory that nobody confirmed is forgotten, since this one says it better. */
+  async stateInventory(): Promise<void> {
+    const { outbox, inventory, agentVersion } = this.#o;
+    const header = await this.#header();
+    const applications = (await inventory()).map(({ application, version, manifestHash }) => ({ application, version, manifest: manifestHash }));
+    for await (const { key, statement } of this.#waiting()) {
+      if (statement.type === 'inventory') await outbox.delete(key);
+    }
+    await this.#post({ type: 'inventory', ...header, agent: agentVersion, applications });
+  }
+
+  /** Sends all that waits for a receipt, oldest first. Call at every connect. */
+  async resend(): Promise<void> {
+    for await (const { signed } of this.#waiting()) this.#o.send(signed);
+  }
+
+  get waiting(): number {
+    return this.#o.outbox.size;
+  }
+
+  /**
+   * Handles a receipt as it came from the wire; one that proves nothing is logged and ignored.
+   * @returns true when everything is to be stated anew
+   */
+  async receive(payload: Buffer): Promise<boolean> {
+    const { device, credentials, clock, log, outbox } = this.#o;
+    let receipt: Receipt;
+    try {
+      receipt = openReceipt(payload, device, credentials.rootPem, clock.now());
+    } catch (error) {
+      log.warn('receipt.refused', { error });
+      return false;
+    }
+    const waiting = await this.#find(receipt.counter);
+    if (waiting === undefined || waiting.digest !== receipt.digest) {
+      log.debug('receipt.unknown', { counter: receipt.counter, outcome: receipt.outcome });
+      return false;
+    }
+    switch (receipt.outcome) {
+      case 'recorded':
+        await outbox.delete(waiting.key);
+        log.info('receipt.recorded', { counter: receipt.counter, ...(receipt.entry === undefined ? {} : { entry: receipt.entry.sequence }) });
+        return false;
+      case 'refused':
+        await outbox.delete(waiting.key);
+        log.error('receipt.statement-refused', { counter: receipt.counter, reason: receipt.reason });
+        return false;
+      case 'behind':
+        log.warn('receipt.behind', { counter: receipt.counter, highest: receipt.highest });
+        await this.#countOnFrom(receipt.highest);
+        return true;
+    }
+  }
+
+  /** Says everything unrecorded again with numbers above those on record. The new one is durable before the old one goes. */
+  async #countOnFrom(highest: number): Promise<void> {
+    await this.#o.counter.jumpPast(highest);
+    const again: { key: string; statement: Statement }[] = [];
+    for await (const { key, statement } of this.#waiting()) if (statement.counter <= highest) again.push({ key, statement });
+    for (const { key, statement } of again) {
+      if (statement.type === 'confirmation') await this.#post({ ...statement, counter: await this.#o.counter.next() });
+      await this.#o.outbox.delete(key);
+    }
+  }
+
+  async #header(): Promise<Pick<Confirmation, 'customer' | 'site' | 'group' | 'device' | 'counter' | 'at'>> {
+    const { customer, site, group, device } = this.#o.device;
+    return { customer, site, group, device, counter: await this.#o.counter.next(), at: timestamp(this.#o.clock) };
+  }
+
+  async #post(statement: Statement): Promise<void> {
+    const { credentials, outbox, send } = this.#o;
+    const signed = Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(statement), 'utf8'), credentials)), 'utf8');
+    await outbox.put(keyOf(statement.counter), signed);
+    send(signed);
+  }
+
+  async #find(counter: number): Promise<{ key: string; digest: string } | undefined> {
+    const key = keyOf(counter);
+    if (!this.#o.outbox.has(key)) return undefined;
+    for await (const waiting of this.#waiting()) if (waiting.key === key) return { key, digest: waiting.digest };
+    return undefined;
+  }
+
+  async *#waiting(): AsyncGenerator<{ key: string; signed: Buffer; statement: Statement; digest: string }> {
+    let after = '';
+    for (;;) {
+      // Receipts empty the outbox meanwhile: when the last one read is gone, read from the start what comes after it.
+      const page = await this.#o.outbox.list(PAGE, this.#o.outbox.has(after) ? { after } : {});
+      const fresh = page.filter(({ key }) => key > after);
+      for (const { key, value } of fresh) yield { key, signed: value, ...readBack(value) };
+      after = fresh.at(-1)?.key ?? after;
+      if (fresh.length === 0) return;
+    }
+  }
+}
+
+function keyOf(counter: number): string {
+  return String(counter).padStart(16, '0');
+}
+
+function readBack(signed: Buffer): { statement: Statement; digest: string } {
+  const envelope = Signed.safeParse(JSON.parse(signed.toString('utf8')));
+  const payload = envelope.success ? Buffer.from(envelope.data.payload, 'base64') : Buffer.alloc(0);
+  const statement = Statement.safeParse(payload.length === 0 ? undefined : JSON.parse(payload.toString('utf8')));
+  if (!statement.success) throw new WardcastError('STORAGE_FAILED', 'A statement in the outbox is not what was put there', { cause: statement.error });
+  return { statement: statement.data, digest: sha256(payload) };
+}

@@ -1,0 +1,16 @@
+import { z } from 'zod';
+import { ConfigHost, ConfigLog, ConfigPath, ConfigPort } from '../shared/base/config.ts';
+
+/** provider.toml; docs/operations.md says it for people. */
+export const ProviderConfig = z.strictObject({
+  /** Everything the provider keeps: registry with its log, manifests, chunks. */
+  data: ConfigPath,
+  /** key.pem, chain.pem, root.pem */
+  credentials: ConfigPath,
+  /** Folder of the offline ceremony's metadata: N.root.json, N.targets.json. */
+  trust: ConfigPath,
+  /** Folder of the online keys: assignment.pem, snapshot.pem, timestamp.pem. */
+  keys: ConfigPath,
+  listen: z.strictObject({ host: ConfigHost.default('0.0.0.0'), port: ConfigPort.default(8883) }).prefault({}),
+  log: ConfigLog,
+});

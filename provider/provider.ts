@@ -1,0 +1,164 @@
+import { join } from 'node:path';
+import type { Credentials } from '../certs/credentials.ts';
+import type { Clock } from '../shared/base/clock.ts';
+import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import { identityPath, type Scope } from '../shared/base/identity.ts';
+import type { Log } from '../shared/base/log.ts';
+import { openDoor } from '../shared/net/door.ts';
+import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
+import { ObjectServer } from '../shared/net/exchange/server.ts';
+import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
+import { parseUp, UP_FILTERS } from '../shared/wire/topics.ts';
+import { OpsDesk } from './api/desk.ts';
+import { Uploads } from './api/uploads.ts';
+import { Assigner } from './deliver/assigner.ts';
+import { ChunkIndex } from './deliver/chunk-index.ts';
+import { Offers } from './deliver/offers.ts';
+import { keepRenewing } from './deliver/renewal.ts';
+import { Repositories } from './deliver/repositories.ts';
+import { objectReader } from './deliver/serve.ts';
+import { type OfflineMetadata, readOfflineMetadata, readOnlineKeys } from './deliver/trust-directory.ts';
+import { Events, logRow } from './events.ts';
+import type { Content } from './plan.ts';
+import { Planner } from './planner.ts';
+import { Recorder } from './record/recorder.ts';
+import { openLevelRegistry } from './registry/level-registry.ts';
+import { Reports } from './reports.ts';
+import { Uplink } from './uplink.ts';
+
+export interface ProviderOptions {
+  /** Directories, absolute. */
+  readonly data: string;
+  readonly trust: string;
+  readonly keys: string;
+  readonly credentials: Credentials;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly clock: Clock;
+  readonly log: Log;
+}
+export interface Provider {
+  readonly port: number;
+  /** Rejects when the provider cannot go on. */
+  readonly failed: Promise<never>;
+  close(): Promise<void>;
+}
+
+/** Opens the stores, connects the rooms, and listens. @throws what is wrong with the folders, keys or the address */
+export async function startProvider(o: ProviderOptions): Promise<Provider> {
+  const { clock, log, credentials } = o;
+  if (credentials.identity.role !== 'provider') {
+    throw new WardcastError('CERT_WRONG_ROLE', `The credentials are of ${identityPath(credentials.identity)}, which is no provider`, {
+      remedy: 'Issue them with `wardcast pki provider`.',
+    });
+  }
+  const actor = identityPath(credentials.identity);
+  let offline: OfflineMetadata = await readOfflineMetadata(o.trust);
+  const online = await readOnlineKeys(o.keys);
+  const registry = await openLevelRegistry(o.data, { clock, log });
+  const stop = new AbortController();
+  const { signal } = stop;
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => undefined);
+  try {
+    const chunks = await DiskChunkStore.open(join(o.data, 'chunks'), { log });
+    const manifests = await DiskChunkStore.open(join(o.data, 'manifests'), { log });
+    const index = new ChunkIndex(manifests);
+    const repositories = new Repositories(registry);
+    const broker = createEmbeddedBroker({ log, clock });
+    const events = new Events({ broker, clock, log });
+    const reports = new Reports(registry);
+    const offers = new Offers({ broker, repositories, log });
+    const assigner = new Assigner({ registry, repositories, keys: online, offline: () => offline, actor, clock, log });
+    const serially = oneAfterTheOther();
+    const assign = async (scope: Scope, content: Content): Promise<void> => {
+      const { sequence, releases } = await serially(() => assigner.assign(scope, content));
+      events.tell('bundle-assigned', { ...scope, sequence, releases: releases.map(({ application, version }) => ({ application, version })) });
+    };
+    const offer = (scope: Scope): Promise<void> => offers.offer(scope);
+    const planner = new Planner({ registry, assign, offer, clock, log, signal });
+    const recorder = new Recorder({ registry, credentials: () => credentials, clock });
+    const objects = new ObjectServer({ broker, log, read: objectReader({ repositories, index, manifests, chunks, log }) });
+    const uplink = new Uplink({ broker, recorder, planner, offers, objects, reports, events, log });
+    const rereadOffline = async (): Promise<OfflineMetadata> => {
+      offline = await readOfflineMetadata(o.trust);
+      return offline;
+    };
+    const desk = { registry, chunks, manifests, index, uploads: new Uploads(), reports, offers, offline: rereadOffline, clock };
+    const ops = new OpsDesk({ desk, broker, log });
+
+    registry.onEntry((entry) => {
+      if (entry.change.type !== 'statement') events.tell('registry-changed', { entry: logRow(entry) });
+      planner.changed(entry);
+    });
+    registry.onFailure((error) => failed.reject(error));
+    broker.onPresence(({ identity, connected }) => {
+      if (identity.role !== 'gateway') return;
+      const { customer, site, gateway } = identity;
+      if (!connected && !broker.connected(identity)) offers.left(identity);
+      events.tell(connected ? 'gateway-connected' : 'gateway-disconnected', { customer, site, gateway });
+    });
+    broker.onRefused(({ who, topic, code }) => events.tell('refused', { who: identityPath(who), topic, code }));
+
+    // Deliveries are handled side by side: what waits for the disk shares its sync with the others.
+    const working = new Set<Promise<void>>();
+    const listen = async (filter: string): Promise<void> => {
+      for await (const delivery of broker.subscribe([filter], { signal })) {
+        const said = parseUp(delivery.topic);
+        const work = said === undefined ? undefined : dispatch(said, delivery);
+        if (work === undefined) {
+          delivery.accept();
+          continue;
+        }
+        working.add(work);
+        void work.finally(() => working.delete(work));
+      }
+    };
+    const dispatch = (
+      { sender, verb, rest }: NonNullable<ReturnType<typeof parseUp>>,
+      delivery: Parameters<typeof ops.request>[1],
+    ): Promise<void> | undefined => {
+      if (sender.role === 'gateway') return uplink.handle(sender, verb, delivery);
+      if (sender.role !== 'ops') return undefined;
+      if (verb === 'request') return ops.request(sender, delivery);
+      return verb === 'object' && rest[0] !== undefined ? ops.upload(sender, rest[0], delivery) : undefined;
+    };
+    const background = [listen(UP_FILTERS.gateway), listen(UP_FILTERS.ops), keepRenewing({ repositories, assigner, offer, serially, clock, log, signal })];
+    for (const task of background) task.catch((error: unknown) => failed.reject(toWardcastError(error)));
+
+    const door = await openDoor({
+      ...o.listen,
+      credentials,
+      log,
+      clock,
+      accept: (identity) => identity.role === 'gateway' || identity.role === 'ops',
+      onMqtt: (socket, identity) => broker.attach(socket, identity),
+      signal,
+    });
+    planner.start();
+    return {
+      port: door.port,
+      failed: failed.promise,
+      close: async () => {
+        stop.abort(new WardcastError('ABORTED', 'The provider is stopping'));
+        await door.close();
+        objects.close();
+        await Promise.allSettled([...background, ...working, planner.settled()]);
+        await broker.close();
+        await registry.close();
+      },
+    };
+  } catch (error) {
+    stop.abort(error);
+    await registry.close();
+    throw error;
+  }
+}
+
+function oneAfterTheOther(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const next = last.then(work, work);
+    last = next.catch(() => undefined);
+    return next;
+  };
+}

@@ -1,0 +1,81 @@
+import type { Credentials } from '../../certs/credentials.ts';
+import { open } from '../../certs/envelope.ts';
+import { type Clock, timestamp } from '../../shared/base/clock.ts';
+import { WardcastError } from '../../shared/base/errors.ts';
+import { type GatewayIdentity, identityPath } from '../../shared/base/identity.ts';
+import { sha256 } from '../../shared/bundle/digest.ts';
+import type { Receipt, Signed, Statement } from '../../shared/wire/messages.ts';
+import type { Decision, Registry } from '../registry/registry.ts';
+import { keys } from '../registry/rows.ts';
+import type { LogEntry } from './log.ts';
+import { receiptFor, sealReceipt } from './receipt.ts';
+import { checkSigner, judge, readEnvelope, readStatement, type Verdict } from './statement.ts';
+
+export interface Recorded {
+  readonly statement: Statement;
+  readonly verdict: Verdict;
+  readonly receipt: Receipt;
+  readonly sealed: Signed;
+}
+
+/** Takes the devices' statements: verifies, decides, logs, and only then signs the receipt. */
+export class Recorder {
+  readonly #registry: Registry;
+  readonly #credentials: () => Credentials;
+  readonly #clock: Clock;
+
+  constructor(o: { registry: Registry; credentials: () => Credentials; clock: Clock }) {
+    this.#registry = o.registry;
+    this.#credentials = o.credentials;
+    this.#clock = o.clock;
+  }
+
+  /**
+   * Resolves when the statement is on disk, or when it is clear that it never will be (see the verdict).
+   * @param bytes the signed envelope as it came
+   * @param from the gateway that passed it on, which may speak for the devices of its own site alone
+   * @throws STATEMENT_INVALID, STATEMENT_FORGED, SIGNATURE_INVALID, CERT_*: no receipt can be given, since nobody proved to be the device
+   */
+  async record(bytes: Buffer, from: GatewayIdentity): Promise<Recorded> {
+    const envelope = readEnvelope(bytes);
+    const credentials = this.#credentials();
+    const { identity, payload } = open(envelope, credentials.rootPem, { now: this.#clock.now() });
+    const statement = readStatement(payload);
+    checkSigner(identity, statement);
+    if (from.customer !== statement.customer || from.site !== statement.site) {
+      throw new WardcastError('DENIED', `${identityPath(from)} passed on a statement of ${identityPath(identity)}, which is at another site`, {
+        remedy: 'Find out how the statement came there: a gateway carries the words of its own site alone.',
+      });
+    }
+    const digest = sha256(payload);
+    const { verdict, entry, highest } = await this.#commit(statement, envelope, digest, identityPath(identity));
+    const receipt = receiptFor(statement, digest, { verdict, highest, entry, at: timestamp(this.#clock) });
+    return { statement, verdict, receipt, sealed: await sealReceipt(receipt, credentials) };
+  }
+
+  async #commit(
+    statement: Statement,
+    envelope: Signed,
+    digest: string,
+    actor: string,
+  ): Promise<{ verdict: Verdict; entry: LogEntry | undefined; highest: number }> {
+    const { customer, device, counter } = statement;
+    const { result, entry } = await this.#registry.transact(actor, (read): Decision<{ verdict: Verdict; highest: number }> => {
+      const standing = read(keys.standing(customer, device));
+      const same = read(keys.history(customer, device, counter));
+      const verdict = judge(statement, digest, { device: read(keys.device(customer, device)), standing, same });
+      const before = standing?.counter ?? 0;
+      if (verdict.outcome !== 'record') return { result: { verdict, highest: before } };
+      const chainBytes = Buffer.from(JSON.stringify(envelope.chain), 'utf8');
+      const chain = sha256(chainBytes);
+      return {
+        result: { verdict, highest: Math.max(before, counter) },
+        change: { type: 'statement', payload: envelope.payload, signature: envelope.signature, chain },
+        blobs: new Map([[chain, chainBytes]]),
+      };
+    });
+    const { verdict, highest } = result;
+    if (verdict.outcome === 'again') return { verdict, highest, entry: await this.#registry.entry(verdict.sequence) };
+    return { verdict, highest, entry };
+  }
+}

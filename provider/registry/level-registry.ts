@@ -1,0 +1,29 @@
+import { join } from 'node:path';
+import type { Clock } from '../../shared/base/clock.ts';
+import type { Log } from '../../shared/base/log.ts';
+import { checkTable } from './check.ts';
+import { openLevelTable } from './level-table.ts';
+import { LogRegistry } from './log-registry.ts';
+import type { Checked, Registry } from './registry.ts';
+
+/** Where the registry lies in a provider's data directory. */
+export function registryDirectory(dataDirectory: string): string {
+  return join(dataDirectory, 'registry');
+}
+
+/** The registry of a provider's data directory, made when it is new. @throws STORAGE_FAILED */
+export async function openLevelRegistry(dataDirectory: string, { clock, log }: { clock: Clock; log: Log }): Promise<Registry> {
+  return new LogRegistry(await openLevelTable(registryDirectory(dataDirectory)), { clock, log });
+}
+
+/** Replays and compares the registry of a provider that is not running. @throws STORAGE_FAILED when it is running; NOT_FOUND */
+export async function checkRegistry(dataDirectory: string): Promise<Checked> {
+  const table = await openLevelTable(registryDirectory(dataDirectory), { mustExist: true });
+  const frozen = table.frozen();
+  try {
+    return await checkTable(frozen);
+  } finally {
+    await frozen.release();
+    await table.close();
+  }
+}

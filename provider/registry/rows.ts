@@ -1,0 +1,122 @@
+import type { z } from 'zod';
+import type { Scope } from '../../shared/base/identity.ts';
+import type { RESULTS } from '../../shared/wire/messages.ts';
+import type { CurrentRow, Customer, Device, Group, ReleaseRow, Site } from '../../shared/wire/ops.ts';
+import type { ChangeOf, RoleRef } from './changes.ts';
+
+/** The registry's rows and their keys. Keys sort as people would list them; every part is an id or has no slash. */
+
+/** A key that remembers the type of its row. */
+export interface Key<T> {
+  readonly text: string;
+  readonly row?: T;
+}
+/** All rows whose keys start with `text`. */
+export interface Prefix<T> {
+  readonly text: string;
+  readonly row?: T;
+}
+
+export type CustomerRow = z.infer<typeof Customer>;
+export type SiteRow = z.infer<typeof Site>;
+export type GroupRow = z.infer<typeof Group>;
+export type DeviceRow = z.infer<typeof Device>;
+export type Current = z.infer<typeof CurrentRow>;
+export interface Release extends z.infer<typeof ReleaseRow> {
+  readonly manifestSize: number;
+}
+export type Assigned = Omit<ChangeOf<'bundle-assigned'>, 'type'>;
+
+/** What one device said, all of it: the patent's customer version of every application. */
+export interface Standing {
+  readonly customer: string;
+  readonly device: string;
+  /** The highest counter recorded and the digest of that statement. */
+  readonly counter: number;
+  readonly digest: string;
+  /** The device's own time of that statement. */
+  readonly at: string;
+  /** Counter of the newest inventory, 0: none; it has spoken about every application up to there. */
+  readonly inventory: number;
+  readonly agent: string | null;
+  /** Sorted by application; `version` null: said to run nothing. */
+  readonly running: readonly Running[];
+  /** The newest confirmation of each application, sorted. */
+  readonly results: readonly Result[];
+}
+export interface Running {
+  readonly application: string;
+  readonly version: string | null;
+  readonly manifest: string | null;
+  readonly counter: number;
+  readonly at: string;
+}
+export interface Result {
+  readonly application: string;
+  readonly version: string;
+  readonly manifest: string;
+  readonly sequence: number;
+  readonly result: (typeof RESULTS)[number];
+  readonly reason: string | null;
+  readonly counter: number;
+  readonly at: string;
+}
+/** Where a statement stands in the log. */
+export interface HistoryRow {
+  readonly counter: number;
+  readonly digest: string;
+  readonly sequence: number;
+}
+/** An entry that concerns a release; whose it is, as far as it is anybody's. */
+export interface TraceRow {
+  readonly sequence: number;
+  readonly customer: string | null;
+  readonly site: string | null;
+  readonly group: string | null;
+  readonly device: string | null;
+}
+
+/** Numbers in keys: as many digits as a safe integer has, so that text order is number order. */
+export function padded(value: number): string {
+  return String(value).padStart(16, '0');
+}
+
+export const keys = {
+  customer: (customer: string): Key<CustomerRow> => ({ text: `customer/${customer}` }),
+  site: (customer: string, site: string): Key<SiteRow> => ({ text: `site/${customer}/${site}` }),
+  group: (customer: string, group: string): Key<GroupRow> => ({ text: `group/${customer}/${group}` }),
+  device: (customer: string, device: string): Key<DeviceRow> => ({ text: `device/${customer}/${device}` }),
+  member: (scope: Scope, device: string): Key<DeviceRow> => ({ text: `member/${scope.customer}/${scope.site}/${scope.group}/${device}` }),
+  release: (application: string, version: string): Key<Release> => ({ text: `release/${application}/${version}` }),
+  role: (application: string): Key<RoleRef> => ({ text: `role/${application}` }),
+  /** All current versions of a group, by application and site. */
+  current: (customer: string, group: string): Key<readonly Current[]> => ({ text: `current/${customer}/${group}` }),
+  bundle: (scope: Scope): Key<Assigned> => ({ text: `bundle/${scope.customer}/${scope.site}/${scope.group}` }),
+  standing: (customer: string, device: string): Key<Standing> => ({ text: `standing/${customer}/${device}` }),
+  history: (customer: string, device: string, counter: number): Key<HistoryRow> => ({ text: `history/${customer}/${device}/${padded(counter)}` }),
+  trace: (application: string, version: string, sequence: number): Key<TraceRow> => ({
+    // A device may claim any text as a version.
+    text: `trace/${application}/${encodeURIComponent(version)}/${padded(sequence)}`,
+  }),
+};
+
+export const prefixes = {
+  customers: (): Prefix<CustomerRow> => ({ text: 'customer/' }),
+  sites: (customer?: string): Prefix<SiteRow> => ({ text: below('site', customer) }),
+  groups: (customer?: string): Prefix<GroupRow> => ({ text: below('group', customer) }),
+  devices: (customer?: string): Prefix<DeviceRow> => ({ text: below('device', customer) }),
+  members: (customer?: string, site?: string, group?: string): Prefix<DeviceRow> => ({ text: below('member', customer, site, group) }),
+  releases: (application?: string): Prefix<Release> => ({ text: below('release', application) }),
+  roles: (): Prefix<RoleRef> => ({ text: 'role/' }),
+  currents: (customer?: string): Prefix<readonly Current[]> => ({ text: below('current', customer) }),
+  bundles: (customer?: string, site?: string): Prefix<Assigned> => ({ text: below('bundle', customer, site) }),
+  standings: (customer?: string): Prefix<Standing> => ({ text: below('standing', customer) }),
+  history: (customer: string, device: string): Prefix<HistoryRow> => ({ text: `history/${customer}/${device}/` }),
+  trace: (application: string, version: string): Prefix<TraceRow> => ({ text: `trace/${application}/${encodeURIComponent(version)}/` }),
+};
+
+/** `kind/a/b/`, as deep as the parts are given. */
+function below(kind: string, ...parts: readonly (string | undefined)[]): string {
+  const open = parts.indexOf(undefined);
+  return `${[kind, ...parts.slice(0, open < 0 ? parts.length : open)].join('/')}/`;
+}

@@ -1,0 +1,67 @@
+import type { z } from 'zod';
+import type { GatewayIdentity, Scope } from '../shared/base/identity.ts';
+import { scopePath } from '../shared/base/identity.ts';
+import type { Progress, Seen, SeenDevice } from '../shared/wire/messages.ts';
+import type { Note, NoteWrite, Registry } from './registry/registry.ts';
+
+type SeenAt = { readonly customer: string; readonly site: string } & z.output<typeof SeenDevice>;
+
+interface SeenNote {
+  readonly customer: string;
+  readonly site: string;
+  readonly seen: Seen;
+}
+
+function seenNote(customer: string, site: string): Note<SeenNote> {
+  return { text: `seen/${customer}/${site}` };
+}
+function relayedNote(scope: Scope): Note<number> {
+  return { text: `relayed/${scopePath(scope)}` };
+}
+
+/** What gateways say of themselves. Kept, but no part of the log: only devices' signed words are records. */
+export class Reports {
+  readonly #registry: Registry;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+  }
+
+  async seen({ customer, site }: GatewayIdentity, seen: Seen, actor: string): Promise<void> {
+    await this.#write(actor, [{ key: seenNote(customer, site), value: { customer, site, seen } satisfies SeenNote }]);
+  }
+
+  /** The newest complete bundle of each group that the gateway holds. */
+  async hello({ customer, site }: GatewayIdentity, groups: readonly { group: string; sequence: number }[], actor: string): Promise<void> {
+    await this.#write(
+      actor,
+      groups.map(({ group, sequence }) => ({ key: relayedNote({ customer, site, group }), value: sequence })),
+    );
+  }
+
+  async progress({ customer, site }: GatewayIdentity, { phase, group, sequence }: Progress, actor: string): Promise<void> {
+    if (phase !== 'relayed') return;
+    await this.#write(actor, [{ key: relayedNote({ customer, site, group }), value: sequence }]);
+  }
+
+  async relayed(scope: Scope): Promise<number> {
+    return (await this.#registry.note(relayedNote(scope))) ?? 0;
+  }
+
+  async line(customer: string, site: string): Promise<Seen['line'] | null> {
+    return (await this.#registry.note(seenNote(customer, site)))?.seen.line ?? null;
+  }
+
+  async *devices(customer?: string, site?: string): AsyncGenerator<SeenAt> {
+    const prefix: Note<SeenNote> = { text: customer === undefined ? 'seen/' : `seen/${customer}/` };
+    for await (const note of this.#registry.notes(prefix)) {
+      if (site !== undefined && note.site !== site) continue;
+      for (const device of note.seen.devices) yield { customer: note.customer, site: note.site, ...device };
+    }
+  }
+
+  async #write(actor: string, notes: readonly NoteWrite[]): Promise<void> {
+    if (notes.length === 0) return;
+    await this.#registry.transact(actor, () => ({ result: undefined, notes }));
+  }
+}

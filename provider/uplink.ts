@@ -1,0 +1,143 @@
+import type { z } from 'zod';
+import { isWardcastError, toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import { type GatewayIdentity, identityPath } from '../shared/base/identity.ts';
+import { MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
+import type { Log } from '../shared/base/log.ts';
+import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
+import type { ObjectServer } from '../shared/net/exchange/server.ts';
+import { GatewayHello, Progress, Seen, Want } from '../shared/wire/messages.ts';
+import { down, type UpVerb } from '../shared/wire/topics.ts';
+import type { Offers } from './deliver/offers.ts';
+import type { Events } from './events.ts';
+import type { Planner } from './planner.ts';
+import type { Recorder } from './record/recorder.ts';
+import type { Reports } from './reports.ts';
+
+export interface UplinkParts {
+  readonly broker: Pick<EmbeddedBroker, 'send'>;
+  readonly recorder: Recorder;
+  readonly planner: Pick<Planner, 'look'>;
+  readonly offers: Offers;
+  readonly objects: Pick<ObjectServer, 'handle'>;
+  readonly reports: Reports;
+  readonly events: Events;
+  readonly log: Log;
+}
+
+/** What gateways say. */
+export class Uplink {
+  readonly #parts: UplinkParts;
+
+  constructor(parts: UplinkParts) {
+    this.#parts = parts;
+  }
+
+  /** Never throws. Accepts the delivery when it is durably handled, or when it never can be. */
+  async handle(from: GatewayIdentity, verb: UpVerb, delivery: Delivery): Promise<void> {
+    try {
+      await this.#handle(from, verb, delivery.payload);
+      delivery.accept();
+    } catch (error) {
+      const why = toWardcastError(error);
+      // Ours to repair: without the acknowledgement the gateway keeps it, and says it again on its next connection.
+      if (why.code === 'STORAGE_FAILED' || why.code === 'BUSY' || why.code === 'ABORTED') {
+        this.#parts.log.error('uplink.failed', { gateway: identityPath(from), verb, error: why });
+        return;
+      }
+      this.#parts.log.warn('uplink.refused', { gateway: identityPath(from), verb, code: why.code, error: why });
+      await this.#send(from, 'refused', { topic: delivery.topic, code: why.code, message: why.message.slice(0, 500) });
+      delivery.accept();
+    }
+  }
+
+  async #handle(from: GatewayIdentity, verb: UpVerb, payload: Buffer): Promise<void> {
+    const { offers, objects, reports, events } = this.#parts;
+    const actor = identityPath(from);
+    const { customer, site } = from;
+    switch (verb) {
+      case 'hello': {
+        const hello = read(GatewayHello, verb, payload);
+        await reports.hello(from, hello.groups, actor);
+        offers.arrived(from);
+        await offers.offerAll(from);
+        return;
+      }
+      case 'want':
+        objects.handle(from, read(Want, verb, payload));
+        return;
+      case 'statement':
+        await this.#statement(from, payload);
+        return;
+      case 'progress': {
+        const progress = read(Progress, verb, payload);
+        await reports.progress(from, progress, actor);
+        events.tell('progress', { customer, site, ...progress });
+        return;
+      }
+      case 'seen': {
+        const seen = read(Seen, verb, payload);
+        await reports.seen(from, seen, actor);
+        events.tell('site-seen', { customer, site, devices: seen.devices.length, line: seen.line });
+        return;
+      }
+      case 'request':
+      case 'object':
+        // The policy lets no gateway say these.
+        return;
+    }
+  }
+
+  async #statement(from: GatewayIdentity, bytes: Buffer): Promise<void> {
+    const { recorder, planner, events, log } = this.#parts;
+    const { customer, site } = from;
+    try {
+      const { statement, verdict, sealed } = await recorder.record(bytes, from);
+      const { group, device, counter, type } = statement;
+      if (verdict.outcome === 'record') {
+        const about = statement.type === 'confirmation' ? { application: statement.application, version: statement.version, result: statement.result } : {};
+        events.tell('statement-recorded', { customer, site, group, device, counter, type, ...about });
+        // A failed installation is no drift: offering the same again would only make the device try it for ever.
+        if (statement.type === 'inventory' || statement.result === 'installed') planner.look(statement, device);
+      } else if (verdict.outcome === 'refused') {
+        log.warn('statement.refused', { customer, site, group, device, counter, code: verdict.code, message: verdict.message });
+        events.tell('statement-refused', { customer, site, device, code: verdict.code, message: verdict.message });
+      }
+      await this.#send(from, 'receipt', sealed);
+    } catch (error) {
+      if (!isWardcastError(error) || error.code === 'STORAGE_FAILED' || error.code === 'BUSY' || error.code === 'ABORTED') throw error;
+      // Nobody proved to be the device: no receipt, or a liar could have a genuine statement dropped.
+      events.tell('statement-refused', { customer, site, code: error.code, message: error.message });
+      throw error;
+    }
+  }
+
+  async #send(to: GatewayIdentity, verb: 'receipt' | 'refused', body: unknown): Promise<void> {
+    try {
+      await this.#parts.broker.send(to, down(to, verb), Buffer.from(JSON.stringify(body), 'utf8'));
+    } catch (error) {
+      // It will send the statement again, and get the receipt then.
+      this.#parts.log.info('uplink.answer-lost', { gateway: identityPath(to), verb, error: toWardcastError(error) });
+    }
+  }
+}
+
+/** @throws PROTOCOL_VIOLATION */
+function read<S extends z.ZodType>(schema: S, verb: UpVerb, payload: Buffer): z.output<S> {
+  if (payload.length > MAX_CONTROL_MESSAGE) throw malformed(verb, `it has ${payload.length} bytes, more than ${MAX_CONTROL_MESSAGE}`);
+  let value: unknown;
+  try {
+    value = JSON.parse(payload.toString('utf8'));
+  } catch {
+    throw malformed(verb, 'it is no JSON');
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw malformed(verb, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not acceptable'}`);
+}
+
+function malformed(verb: UpVerb, why: string): WardcastError {
+  return new WardcastError('PROTOCOL_VIOLATION', `A message on \`${verb}\` cannot be used: ${why}`, {
+    remedy: 'Bring the gateway and the provider to versions that belong together.',
+  });
+}

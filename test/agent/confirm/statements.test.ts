@@ -1,0 +1,231 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Counter } from '../../../agent/confirm/counter.ts';
+import { openReceipt } from '../../../agent/confirm/receipt.ts';
+import { Statements } from '../../../agent/confirm/statements.ts';
+import type { Outcome } from '../../../agent/install/reporter.ts';
+import { type Credentials, loadCredentials } from '../../../certs/credentials.ts';
+import { open, seal } from '../../../certs/envelope.ts';
+import { systemClock } from '../../../shared/base/clock.ts';
+import { isWardcastError } from '../../../shared/base/errors.ts';
+import type { DeviceIdentity } from '../../../shared/base/identity.ts';
+import { silentLog } from '../../../shared/base/log.ts';
+import { sha256 } from '../../../shared/bundle/digest.ts';
+import { Outbox } from '../../../shared/store/outbox.ts';
+import { openState } from '../../../shared/store/state.ts';
+import { type Receipt, Signed, Statement } from '../../../shared/wire/messages.ts';
+import { MemoryRows } from '../../support/power-cut.ts';
+import { Vendor } from '../../support/scripted-gateway.ts';
+
+const device: DeviceIdentity = { role: 'device', customer: 'acme', site: 'north', group: 'ct', device: 'ct-1' };
+const outcome: Outcome = {
+  application: 'viewer',
+  version: '1.0.0',
+  manifest: 'a'.repeat(64),
+  sequence: 3,
+  result: 'installed',
+  running: { version: '1.0.0', manifest: 'a'.repeat(64) },
+};
+
+let folder: string;
+let vendor: Vendor;
+let mine: Credentials;
+let other: Credentials;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'wardcast-statements-'));
+  vendor = await Vendor.create(folder, [
+    { group: 'ct', device: 'ct-1' },
+    { group: 'ct', device: 'ct-2' },
+  ]);
+  mine = await loadCredentials(vendor.credentials('ct-1'), systemClock);
+  other = await loadCredentials(vendor.credentials('ct-2'), systemClock);
+}, 120_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+let count = 0;
+let sent: Statement[];
+let outbox: Outbox;
+let numbers: Map<string, number>;
+let close: () => Promise<void>;
+let at: string;
+const make = async (): Promise<Statements> => {
+  const state = await openState(at);
+  close = () => state.close();
+  outbox = await Outbox.open(state);
+  return new Statements({
+    device,
+    credentials: mine,
+    counter: new Counter(new MemoryRows(numbers)),
+    outbox,
+    clock: systemClock,
+    log: silentLog,
+    agentVersion: '0.1.0',
+    inventory: async () => [{ application: 'viewer', version: '1.0.0', manifestHash: 'a'.repeat(64) }],
+    send: (signed) => {
+      const { identity, payload } = open(Signed.parse(JSON.parse(signed.toString())), mine.rootPem, { now: Date.now() });
+      expect(identity).toEqual(device);
+      sent.push(Statement.parse(JSON.parse(payload.toString())));
+    },
+  });
+};
+let statements: Statements;
+beforeEach(async () => {
+  at = join(folder, `state-${count++}`);
+  sent = [];
+  numbers = new Map();
+  statements = await make();
+  return () => close();
+});
+
+const receiptFor = (statement: Statement, more: Partial<Receipt> = {}, signer: Credentials = vendor.provider): Buffer => {
+  const receipt: Receipt = {
+    type: 'receipt',
+    customer: 'acme',
+    site: 'north',
+    group: 'ct',
+    device: 'ct-1',
+    counter: statement.counter,
+    digest: sha256(Buffer.from(JSON.stringify(statement))),
+    outcome: 'recorded',
+    highest: statement.counter,
+    at: new Date().toISOString(),
+    ...more,
+  };
+  return Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(receipt)), signer)));
+};
+
+describe('statements', () => {
+  it('are signed by the device, counted upwards, and wait until their receipt comes', async () => {
+    const first = await statements.compose(outcome);
+    await statements.report(first);
+    await statements.stateInventory();
+    expect(sent.map((s) => [s.type, s.counter])).toEqual([
+      ['confirmation', 1],
+      ['inventory', 2],
+    ]);
+    expect(statements.waiting).toBe(2);
+    expect(await statements.receive(receiptFor(first))).toBe(false);
+    expect(statements.waiting).toBe(1);
+    await statements.resend();
+    expect(sent.at(-1)).toMatchObject({ type: 'inventory', counter: 2 });
+  });
+
+  it('said twice are one: the second report of the same confirmation adds nothing', async () => {
+    const first = await statements.compose(outcome);
+    await statements.report(first);
+    await statements.report(first);
+    expect(statements.waiting).toBe(1);
+    expect(sent[0]).toEqual(sent[1]);
+  });
+
+  it('survive the process, and so does the counter', async () => {
+    await statements.report(await statements.compose(outcome));
+    await close();
+    statements = await make();
+    sent = [];
+    await statements.resend();
+    expect(sent).toMatchObject([{ type: 'confirmation', counter: 1 }]);
+    expect((await statements.compose(outcome)).counter).toBe(2);
+  });
+
+  it('of what runs replace each other: only the newest inventory waits', async () => {
+    for (let i = 0; i < 3; i++) await statements.stateInventory();
+    expect(statements.waiting).toBe(1);
+    sent = [];
+    await statements.resend();
+    expect(sent).toMatchObject([{ counter: 3 }]);
+  });
+
+  it('keep their order when more than a page waits, with receipts coming in between', async () => {
+    const all = await Promise.all(Array.from({ length: 300 }, () => statements.compose(outcome)));
+    for (const one of all) await outbox.put(String(one.counter).padStart(16, '0'), Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(one)), mine))));
+    await statements.resend();
+    expect(sent.map((s) => s.counter)).toEqual(all.map((s) => s.counter));
+    expect(new Set(sent.map((s) => s.counter)).size).toBe(300);
+  });
+
+  it('are counted on from where the provider is when it is ahead, and said anew once', async () => {
+    const first = await statements.compose(outcome);
+    await statements.report(first);
+    const second = await statements.compose({ ...outcome, result: 'failed' });
+    await statements.report(second);
+    sent = [];
+    const behind = receiptFor(first, { outcome: 'behind', highest: 41 });
+    expect(await statements.receive(behind)).toBe(true);
+    expect(sent).toEqual([
+      { ...first, counter: 42 },
+      { ...second, counter: 43 },
+    ]);
+    // The receipts for the same backlog come one by one: only the first one counts.
+    expect(await statements.receive(behind)).toBe(false);
+    expect(await statements.receive(receiptFor(second, { outcome: 'behind', highest: 41 }))).toBe(false);
+    expect(statements.waiting).toBe(2);
+    await statements.stateInventory();
+    expect(sent.at(-1)).toMatchObject({ type: 'inventory', counter: 44 });
+  });
+
+  it('that the provider refuses are not said again', async () => {
+    const first = await statements.compose(outcome);
+    await statements.report(first);
+    await statements.receive(receiptFor(first, { outcome: 'refused', reason: 'no such device' }));
+    expect(statements.waiting).toBe(0);
+  });
+
+  it('are not dropped by a receipt that proves nothing', async () => {
+    const first = await statements.compose(outcome);
+    await statements.report(first);
+    const forged = [
+      receiptFor(first, {}, mine),
+      receiptFor(first, {}, other),
+      receiptFor(first, { digest: 'b'.repeat(64) }),
+      receiptFor(first, { device: 'ct-2' }),
+      receiptFor(first, { counter: 99 }),
+      Buffer.from('no json'),
+      Buffer.from('{}'),
+      Buffer.from(JSON.stringify({ ...JSON.parse(receiptFor(first).toString()), signature: Buffer.alloc(256).toString('base64') })),
+    ];
+    for (const receipt of forged) expect(await statements.receive(receipt)).toBe(false);
+    expect(statements.waiting).toBe(1);
+  });
+
+  it('are answered only by a provider: a receipt signed by a device is refused by name', () => {
+    const statement = {
+      ...outcome,
+      type: 'confirmation',
+      customer: 'acme',
+      site: 'north',
+      group: 'ct',
+      device: 'ct-1',
+      counter: 1,
+      at: new Date().toISOString(),
+    } as const;
+    expect(() => openReceipt(receiptFor(statement, {}, other), device, mine.rootPem, Date.now())).toThrow(/signed by a device/);
+    const stranger = receiptFor(statement, { device: 'ct-2' });
+    expect(() => openReceipt(stranger, device, mine.rootPem, Date.now())).toSatisfy((check: () => unknown) => {
+      try {
+        check();
+        return false;
+      } catch (error) {
+        return isWardcastError(error, 'STATEMENT_INVALID');
+      }
+    });
+  });
+});
+
+describe('the counter', () => {
+  it('never gives a number twice, also when many ask at once', async () => {
+    const counter = new Counter(new MemoryRows<number>());
+    const got = await Promise.all(Array.from({ length: 50 }, () => counter.next()));
+    expect(got).toEqual(Array.from({ length: 50 }, (_, i) => i + 1));
+  });
+
+  it('jumps ahead and never back', async () => {
+    const counter = new Counter(new MemoryRows<number>());
+    await counter.jumpPast(10);
+    expect(await counter.next()).toBe(11);
+    await counter.jumpPast(5);
+    expect(await counter.next()).toBe(12);
+  });
+});

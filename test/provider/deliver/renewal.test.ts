@@ -1,0 +1,75 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Assigner } from '../../../provider/deliver/assigner.ts';
+import { keepRenewing } from '../../../provider/deliver/renewal.ts';
+import { Repositories } from '../../../provider/deliver/repositories.ts';
+import { readOfflineMetadata, readOnlineKeys } from '../../../provider/deliver/trust-directory.ts';
+import { LogRegistry } from '../../../provider/registry/log-registry.ts';
+import { MemoryTable } from '../../../provider/registry/memory-table.ts';
+import type { Clock } from '../../../shared/base/clock.ts';
+import { silentLog } from '../../../shared/base/log.ts';
+import { inspectMetadata } from '../../../shared/trust/inspect.ts';
+import { Vendor } from '../provider-rig.ts';
+
+const DAY = 86_400_000;
+const SCOPE = { customer: 'acme', site: 'north', group: 'ct' } as const;
+let vendor: Vendor;
+beforeAll(async () => {
+  vendor = await Vendor.found();
+});
+afterAll(() => vendor.close());
+
+/** Sleeping takes no time: the clock jumps to where the sleeper wants to be, until the given day. */
+function jumping(start: number, end: number, stop: AbortController, woken: () => Promise<void>): Clock {
+  let now = start;
+  return {
+    now: () => now,
+    monotonic: () => now,
+    sleep: async (ms) => {
+      now += ms;
+      await woken();
+      if (now <= end) return;
+      stop.abort();
+      throw new Error('the end');
+    },
+  };
+}
+
+test('over a year no signed role ever has less than 29 days left, sequences stay, and every renewal is offered', async () => {
+  const start = Date.now();
+  const stop = new AbortController();
+  const freshness: number[] = [];
+  // Looked at when the renewal wakes up, before it does anything: then what is left is least.
+  const measure = async (): Promise<void> => {
+    const [newest] = (await repositories.get(SCOPE))?.generations ?? [];
+    for (const [name, hash] of Object.entries(newest?.files ?? {})) {
+      const role = /^(?:\d+\.)?(assignment|snapshot|timestamp)\.json$/.exec(name)?.[1];
+      const bytes = await repositories.content(hash);
+      if (role !== undefined && bytes !== undefined) freshness.push(inspectMetadata(role, bytes).expires.getTime() - clock.now());
+    }
+  };
+  const clock = jumping(start, start + 365 * DAY, stop, measure);
+  const registry = new LogRegistry(new MemoryTable(), { clock, log: silentLog });
+  const repositories = new Repositories(registry);
+  const offline = await readOfflineMetadata(vendor.layout.metadata);
+  const assigner = new Assigner({
+    registry,
+    repositories,
+    keys: await readOnlineKeys(vendor.layout.online),
+    offline: () => offline,
+    actor: 'provider/main',
+    clock,
+    log: silentLog,
+  });
+  await assigner.assign(SCOPE, { releases: [], withdrawn: [] });
+  let offers = 0;
+  const offer = async (): Promise<void> => {
+    offers++;
+    expect((await repositories.get(SCOPE))?.sequence).toBe(1);
+  };
+  const serially = <T>(work: () => Promise<T>): Promise<T> => work();
+  await keepRenewing({ repositories, assigner, offer, serially, clock, log: silentLog, signal: stop.signal });
+  expect(offers).toBeGreaterThanOrEqual(20);
+  expect(Math.min(...freshness)).toBeGreaterThan(29 * DAY);
+  expect((await registry.check()).differences).toEqual([]);
+  expect(registry.head.sequence).toBe(1);
+});
