@@ -45,6 +45,8 @@ export const DRAIN_TIMEOUT = 10 * SECOND;
 export const MAX_CONNECTIONS = 4096;
 /** Connections that have not proven themselves yet, at once. */
 export const MAX_PENDING_HANDSHAKES = 512;
+/** Connections one ops certificate may hold at once: a person's terminals and dashboards. */
+export const MAX_OPS_SESSIONS = 32;
 /** Subscriptions one client may hold: the widest role (ops) needs three. */
 export const MAX_SUBSCRIPTIONS = 16;
 /** Characters of a topic: the longest legal one has 11 ids of 63 characters. */

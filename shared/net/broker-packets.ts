@@ -11,7 +11,7 @@ const CONSUMED = '$SYS/consumed';
 
 /** Wills are refused: they would be published at a time when nobody is left to be told that they are not allowed. */
 export function refuseConnect(session: BrokerSession, packet: ConnectPacket): ConnectRefusal | undefined {
-  if (packet.clientId !== session.path) {
+  if (!isOwnClientId(session, packet.clientId)) {
     const message = `the client id must be the certificate's identity ${session.path}, not ${JSON.stringify(printable(packet.clientId).slice(0, 300))}`;
     return { returnCode: 2, error: new WardcastError('DENIED', message, { remedy: `Connect with client id ${session.path}.` }) };
   }
@@ -22,6 +22,12 @@ export function refuseConnect(session: BrokerSession, packet: ConnectPacket): Co
     return { returnCode: 5, error: new WardcastError('LIMIT_EXCEEDED', message, { remedy: `Ask for 1 to ${MAX_KEEPALIVE} s.` }) };
   }
   return undefined;
+}
+
+/** People open several terminals with one ops certificate: theirs may add one level of their own. Daemons run once, so a second one takes over. */
+function isOwnClientId(session: BrokerSession, clientId: string): boolean {
+  if (clientId === session.path) return true;
+  return session.identity.role === 'ops' && clientId.startsWith(`${session.path}/`) && /^[0-9a-f-]{1,36}$/.test(clientId.slice(session.path.length + 1));
 }
 
 /** Takes the message out of aedes' hands, except for the acknowledgement it owes. */

@@ -16,6 +16,8 @@ export interface ConnectRefusal {
 export class BrokerSession {
   readonly identity: Identity;
   readonly path: string;
+  /** The client id once CONNECT was read; at most one live session has it. */
+  key: string;
   readonly address: string;
   readonly socket: Socket;
   readonly guard = new PacketGuard({ first: CONNECT });
@@ -34,6 +36,7 @@ export class BrokerSession {
     this.socket = socket;
     this.identity = identity;
     this.path = identityPath(identity);
+    this.key = this.path;
     this.address = socket.remoteAddress ?? '';
     this.#guardReads(onViolation);
   }

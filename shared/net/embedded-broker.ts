@@ -7,6 +7,7 @@ import {
   CONNECT_TIMEOUT,
   DRAIN_TIMEOUT,
   MAX_LOGGED_REFUSALS,
+  MAX_OPS_SESSIONS,
   MAX_PAYLOAD,
   MAX_REFUSED_PUBLISHES,
   MAX_SEND_QUEUE,
@@ -60,7 +61,7 @@ class AedesBroker implements AttachableBroker {
   readonly #aedes: Aedes;
   readonly #ready: Promise<void>;
   readonly #sessions = new WeakMap<object, BrokerSession>();
-  /** Identity path → the newest connection that proved it. */
+  /** Client id → the newest connection that proved it. */
   readonly #live = new Map<string, BrokerSession>();
   readonly #queues = new Set<DeliveryQueue>();
   readonly #presenceListeners = new Set<(presence: Presence) => void>();
@@ -111,12 +112,11 @@ class AedesBroker implements AttachableBroker {
 
   async send(to: Identity, topic: string, payload: Buffer, { qos = 1, signal }: PublishOptions = {}): Promise<void> {
     this.#checkOutgoing(payload, signal);
-    const session = this.#live.get(identityPath(to));
-    if (session === undefined) throw lost(identityPath(to));
-    if (!this.#policy.mayRead(to, topic)) {
-      throw new WardcastError('DENIED', `${session.path} may not read ${printable(topic)}`, { context: { client: session.path } });
-    }
-    await session.send(topic, payload, qos, signal);
+    const path = identityPath(to);
+    const sessions = this.#sessionsOf(to);
+    if (sessions.length === 0) throw lost(path);
+    if (!this.#policy.mayRead(to, topic)) throw new WardcastError('DENIED', `${path} may not read ${printable(topic)}`, { context: { client: path } });
+    await Promise.all(sessions.map((session) => session.send(topic, payload, qos, signal)));
   }
 
   subscribe(filters: readonly string[], { signal }: { signal?: AbortSignal | undefined } = {}): AsyncIterable<Delivery> {
@@ -127,7 +127,7 @@ class AedesBroker implements AttachableBroker {
   }
 
   connected(identity: Identity): boolean {
-    return this.#live.get(identityPath(identity))?.alive === true;
+    return this.#sessionsOf(identity).some((session) => session.alive);
   }
 
   onPresence(listener: (presence: Presence) => void): () => void {
@@ -141,8 +141,7 @@ class AedesBroker implements AttachableBroker {
   }
 
   disconnect(identity: Identity): void {
-    const session = this.#live.get(identityPath(identity));
-    if (session !== undefined) this.#evict(session);
+    for (const session of this.#sessionsOf(identity)) this.#evict(session);
   }
 
   async close(): Promise<void> {
@@ -154,6 +153,14 @@ class AedesBroker implements AttachableBroker {
     for (const queue of this.#queues) queue.close();
   }
 
+  /** One for a daemon; several only for ops. */
+  #sessionsOf(identity: Identity): BrokerSession[] {
+    const path = identityPath(identity);
+    if (identity.role === 'ops') return [...this.#live.values()].filter((session) => session.path === path);
+    const session = this.#live.get(path);
+    return session === undefined ? [] : [session];
+  }
+
   // ── connecting ────────────────────────────────────────────────────────────────────────────────────────
 
   #preConnect(client: Client, packet: ConnectPacket, done: (error: Error | null, success: boolean) => void): void {
@@ -163,6 +170,7 @@ class AedesBroker implements AttachableBroker {
       return;
     }
     session.connectRefusal = refuseConnect(session, packet);
+    if (session.connectRefusal === undefined) session.key = packet.clientId;
     // aedes would take MQTT 3.1 (3) too; any version outside 3 to 4 makes it answer "unacceptable protocol version".
     if (packet.protocolVersion !== 4) {
       this.#log.warn('broker.refused', {
@@ -190,12 +198,20 @@ class AedesBroker implements AttachableBroker {
       return;
     }
     // MQTT 3.1.4-2, and only ever for the same certificate identity. Done here, not left to aedes, whose bookkeeping loses track when two take over at once.
-    const older = this.#live.get(session.path);
+    const older = this.#live.get(session.key);
     if (older !== undefined) {
-      this.#log.info('broker.replaced', { client: session.path, address: session.address });
+      this.#log.info('broker.replaced', { client: session.key, address: session.address });
       this.#evict(older);
+    } else if (session.identity.role === 'ops' && this.#sessionsOf(session.identity).length >= MAX_OPS_SESSIONS) {
+      this.#log.warn('broker.refused', {
+        client: session.key,
+        code: 'LIMIT_EXCEEDED',
+        message: `more than ${MAX_OPS_SESSIONS} sessions of one ops certificate`,
+      });
+      done(connackError('too many sessions', 3), false);
+      return;
     }
-    this.#live.set(session.path, session);
+    this.#live.set(session.key, session);
     done(null, true);
   }
 
@@ -208,10 +224,10 @@ class AedesBroker implements AttachableBroker {
   }
 
   #evict(session: BrokerSession): void {
-    const wasLive = this.#live.get(session.path) === session;
+    const wasLive = this.#live.get(session.key) === session;
     const wasOpen = session.opened && !session.ended;
     session.end();
-    if (wasLive) this.#live.delete(session.path);
+    if (wasLive) this.#live.delete(session.key);
     if (!wasOpen) return;
     this.#log.info('broker.disconnected', { client: session.path, address: session.address });
     this.#tellPresence(session, false);

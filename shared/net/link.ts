@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type IPublishPacket, MqttClient } from 'mqtt';
 import type { Credentials } from '../../certs/credentials.ts';
 import type { Clock } from '../base/clock.ts';
@@ -34,7 +35,7 @@ export function openLink(options: LinkOptions): Link {
 /** Every connection has a client object of its own, so that nothing of mqtt.js (its stores, its resending) survives a loss: callers keep outboxes. */
 class MqttLink implements Link {
   readonly #o: LinkOptions;
-  readonly #path: string;
+  readonly #clientId: string;
   readonly #refusedTopic: string;
   readonly #queues = new Set<DeliveryQueue>();
   readonly #listeners = new Set<(state: LinkState, reason?: Error) => void>();
@@ -50,7 +51,9 @@ class MqttLink implements Link {
 
   constructor(options: LinkOptions) {
     this.#o = options;
-    this.#path = identityPath(options.credentials.identity);
+    const { identity } = options.credentials;
+    // A person may have several terminals open; a daemon runs once, and its newest connection is the one that counts.
+    this.#clientId = identity.role === 'ops' ? `${identityPath(identity)}/${randomUUID()}` : identityPath(identity);
     this.#refusedTopic = down(options.credentials.identity, 'refused');
     options.signal?.addEventListener('abort', this.#onAbort, { once: true });
     if (options.signal?.aborted) this.#closing.abort();
@@ -165,7 +168,7 @@ class MqttLink implements Link {
     const client = new MqttClient(() => socket, {
       protocolVersion: 4,
       protocolId: 'MQTT',
-      clientId: this.#path,
+      clientId: this.#clientId,
       clean: true,
       keepalive: KEEPALIVE,
       connectTimeout: CONNECT_TIMEOUT,

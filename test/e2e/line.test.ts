@@ -44,7 +44,7 @@ describe('the line', () => {
 
     await host.plug('wan', false);
     await device.daemon.start();
-    await device.daemon.logged((line) => line.event === 'install.committed' || line.event === 'installation.committed');
+    await device.daemon.logged((line) => line.event === 'install.concluded' && line['version'] === '1.1.0');
     expect((await world.installed(device, 'viewer'))?.version).toBe('1.1.0');
     // The gateway itself may be restarted with the line down; the statement waits in its outbox and in the device's.
     await world.site('north').daemon.kill();

@@ -6,7 +6,7 @@ import tls, { type ConnectionOptions, type TLSSocket } from 'node:tls';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import type { Credentials } from '../../certs/credentials.ts';
 import { systemClock } from '../../shared/base/clock.ts';
-import { type Identity, identityPath } from '../../shared/base/identity.ts';
+import { type DeviceIdentity, type Identity, identityPath } from '../../shared/base/identity.ts';
 import type { Link } from '../../shared/net/broker.ts';
 import { type Door, type DoorOptions, openDoor } from '../../shared/net/door.ts';
 import { type AttachableBroker, createEmbeddedBroker, type EmbeddedBrokerOptions } from '../../shared/net/embedded-broker.ts';
@@ -17,9 +17,9 @@ import { RecordingLog } from './recording-log.ts';
 export const PROVIDER: Identity = { role: 'provider', name: 'main' };
 export const OPS: Identity = { role: 'ops', name: 'alice' };
 export const GATEWAY: Identity = { role: 'gateway', customer: 'acme', site: 'north', gateway: 'gw-1' };
-export const DEVICE_A = { role: 'device', customer: 'acme', site: 'north', group: 'ct', device: 'ct-1' } as const;
-export const DEVICE_A2 = { ...DEVICE_A, device: 'ct-2' } as const;
-export const DEVICE_B = { role: 'device', customer: 'acme', site: 'north', group: 'pumps', device: 'pump-1' } as const;
+export const DEVICE_A: DeviceIdentity = { role: 'device', customer: 'acme', site: 'north', group: 'ct', device: 'ct-1' };
+export const DEVICE_A2: DeviceIdentity = { ...DEVICE_A, device: 'ct-2' };
+export const DEVICE_B: DeviceIdentity = { role: 'device', customer: 'acme', site: 'north', group: 'pumps', device: 'pump-1' };
 
 export function credentialsOf(papers: Papers, identity: Identity): Credentials {
   return { ...papers, identity, trustDomain: DOMAIN, key: createPrivateKey(papers.keyPem), expires: new Date(Date.now() + 30 * DAY) };

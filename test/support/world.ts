@@ -86,7 +86,6 @@ export class World {
     await createKeys({ directory: at('keys'), applications });
     await issueProvider({ directory: pki, name: 'vendor', dnsNames: ['provider.vendor.example'], ips: [address], out: at('provider', 'credentials') });
     await issueOps({ directory: pki, name: 'olga', out: at('ops') });
-    await issueOps({ directory: pki, name: 'omar', out: at('ops-cli') });
 
     const provider = new Daemon('provider', () =>
       providerHost.spawn(process.execPath, [path.join(root, 'provider/main.ts'), '--config', at('provider', 'provider.toml')]),
@@ -160,7 +159,7 @@ export class World {
 
   /** The command line as ops use it; the result of `--json`. */
   async wardcast(...args: string[]): Promise<unknown> {
-    const connection = ['--provider', `${this.providerHost.addresses['wan'] ?? ''}:${PROVIDER_PORT}`, '--credentials', path.join(this.directory, 'ops-cli')];
+    const connection = ['--provider', `${this.providerHost.addresses['wan'] ?? ''}:${PROVIDER_PORT}`, '--credentials', path.join(this.directory, 'ops')];
     return this.#offline(...args, ...connection);
   }
 
@@ -198,6 +197,12 @@ export class World {
     version: string | null,
     options: { site?: string; allowDowngrade?: boolean } = {},
   ): Promise<void> {
+    await this.until('the provider answers', async () =>
+      (await this.ops()).call('customer.list', {}).then(
+        () => true,
+        () => false,
+      ),
+    );
     const ops = await this.ops();
     await ops.call('current.set', { customer, group, site: options.site ?? null, application, version, allowDowngrade: options.allowDowngrade ?? false });
   }
@@ -210,7 +215,8 @@ export class World {
   async until(what: string, holds: (status: OpsResult<'status'>) => boolean | Promise<boolean>, timeoutMs = 120_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
-      const status = await this.status();
+      // The provider itself may be down or restarting at this moment.
+      const status = await this.status().catch(() => ({ devices: [], sites: [] }));
       if (await holds(status)) return;
       if (Date.now() > deadline)
         throw new Error(

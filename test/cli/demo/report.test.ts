@@ -16,7 +16,10 @@ describe('the verdict over the demo', () => {
   });
 
   const bad: [string, Partial<Report>][] = [
-    ['another version is confirmed', { devices: [{ ...good.devices[0], ...place, group: 'g', device: 'd', application: 'a', expected: '2.0.0', confirmed: '1.0.0' }] }],
+    [
+      'another version is confirmed',
+      { devices: [{ ...good.devices[0], ...place, group: 'g', device: 'd', application: 'a', expected: '2.0.0', confirmed: '1.0.0' }] },
+    ],
     ['nothing is confirmed', { devices: [{ ...place, group: 'g', device: 'd', application: 'a', expected: '2.0.0', confirmed: null }] }],
     ['no device was looked at', { devices: [] }],
     ['the line carried too much', { lines: [{ ...place, uniqueBytes: 1000, lineBytes: 1051 }] }],

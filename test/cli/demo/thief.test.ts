@@ -49,7 +49,14 @@ async function scene(options: Parameters<typeof BrokerRig.open>[1] = {}): Promis
       chunks: [hash],
       ownChunk: createHash('sha256').update(own).digest('hex'),
       // Not used by the roads that are tried here.
-      handedOver: { bundle: { format: 1, customer: '', site: '', group: '', sequence: 0, releases: [], withdrawn: [] }, bundleHash: '', timestampVersion: 0, manifests: new Map(), metadata: new Map(), targets: new Map() },
+      handedOver: {
+        bundle: { format: 1, customer: '', site: '', group: '', sequence: 0, releases: [], withdrawn: [] },
+        bundleHash: '',
+        timestampVersion: 0,
+        manifests: new Map(),
+        metadata: new Map(),
+        targets: new Map(),
+      },
       factoryRoot: Buffer.alloc(0),
       folder: '',
     },
@@ -116,15 +123,21 @@ describe('a lurker', () => {
 });
 
 describe('a thief that asks', () => {
-  it.each(['chunk-server', 'chunk-server-by-hash', 'other-gateway', 'provider-door'])('brings home what a chunk server without a policy gives: %s', async (name) => {
-    const { scene: at } = await scene({ door: { onHttp: generous } });
-    expect((await go(name, at)).loot).toBeGreaterThan(0);
-  });
+  it.each(['chunk-server', 'chunk-server-by-hash', 'other-gateway', 'provider-door'])(
+    'brings home what a chunk server without a policy gives: %s',
+    async (name) => {
+      const { scene: at } = await scene({ door: { onHttp: generous } });
+      expect((await go(name, at)).loot).toBeGreaterThan(0);
+    },
+  );
 
-  it.each(['chunk-server', 'chunk-server-by-hash', 'other-gateway', 'provider-door', 'stolen-client-id', 'no-certificate'])('goes home with nothing from ours: %s', async (name) => {
-    const { scene: at } = await scene({ door: { onHttp: strict, accept: (identity) => name.startsWith('chunk') || identity.role === 'gateway' } });
-    expect((await go(name, at)).loot).toBe(0);
-  });
+  it.each(['chunk-server', 'chunk-server-by-hash', 'other-gateway', 'provider-door', 'stolen-client-id', 'no-certificate'])(
+    'goes home with nothing from ours: %s',
+    async (name) => {
+      const { scene: at } = await scene({ door: { onHttp: strict, accept: (identity) => name.startsWith('chunk') || identity.role === 'gateway' } });
+      expect((await go(name, at)).loot).toBe(0);
+    },
+  );
 
   it('gets over MQTT what a broker sends to whoever asks, and nothing in the name of another from ours', async () => {
     const { rig: on, scene: at } = await scene({ broker: { policy: everything }, door: { onHttp: strict } });
@@ -133,7 +146,8 @@ describe('a thief that asks', () => {
       for await (const delivery of on.broker.subscribe([UP_FILTERS.device], { signal: stop.signal })) {
         delivery.accept();
         // Answers whom the topic names, as a broker would that believes topics.
-        if (delivery.topic.endsWith('/want')) await on.broker.publish(down(delivery.topic.includes('/ct/') ? DEVICE_A : DEVICE_B, 'object', 'ct', 'chunk', hash, '0', '1'), secret);
+        if (delivery.topic.endsWith('/want'))
+          await on.broker.publish(down(delivery.topic.includes('/ct/') ? DEVICE_A : DEVICE_B, 'object', 'ct', 'chunk', hash, '0', '1'), secret);
       }
     })();
     expect((await go('mqtt-pull', at)).loot).toBeGreaterThan(0);

@@ -43,6 +43,9 @@ const now = Date.now();
 const expired = { notBefore: new Date(now - 2 * DAY), notAfter: new Date(now - DAY) };
 const early = { notBefore: new Date(now + DAY), notAfter: new Date(now + 2 * DAY) };
 
+/** Not in the types of https, which hands them to tls. */
+const HTTP = { ALPNProtocols: ['http/1.1'], agent: false as const };
+
 describe('A door refuses a client and both sides know why:', () => {
   it.each<[string, string, () => Papers]>([
     ['expired', 'CERT_EXPIRED', () => workshop.leaf(DEVICE_A, expired)],
@@ -96,7 +99,7 @@ describe('A door refuses a client and both sides know why:', () => {
   it('over https the code is in a header', async () => {
     await open({ accept: () => false, onHttp: (_request, response) => response.end('never') });
     const { keyPem, chainPem, rootPem } = workshop.leaf(DEVICE_A);
-    const request = https.get({ host: '127.0.0.1', port: rig.port, key: keyPem, cert: chainPem, ca: rootPem, ALPNProtocols: ['http/1.1'], agent: false });
+    const request = https.get({ host: '127.0.0.1', port: rig.port, key: keyPem, cert: chainPem, ca: rootPem, ...HTTP });
     const [response] = await once(request, 'response');
     expect(response.statusCode).toBe(403);
     expect(response.headers['x-wardcast-refused']).toBe('CERT_WRONG_ROLE');
@@ -173,8 +176,7 @@ describe('A door', () => {
       key: keyPem,
       cert: chainPem,
       ca: rootPem,
-      ALPNProtocols: ['http/1.1'],
-      agent: false,
+      ...HTTP,
     });
     const [response] = await once(request, 'response');
     const body: Buffer[] = await response.toArray();
@@ -186,7 +188,7 @@ describe('A door', () => {
   it('refuses https where none is spoken', async () => {
     await open();
     const { keyPem, chainPem, rootPem } = workshop.leaf(DEVICE_A);
-    const request = https.get({ host: '127.0.0.1', port: rig.port, key: keyPem, cert: chainPem, ca: rootPem, ALPNProtocols: ['http/1.1'], agent: false });
+    const request = https.get({ host: '127.0.0.1', port: rig.port, key: keyPem, cert: chainPem, ca: rootPem, ...HTTP });
     const [response] = await once(request, 'response');
     expect(response.headers['x-wardcast-refused']).toBe('PROTOCOL_VIOLATION');
     response.resume();

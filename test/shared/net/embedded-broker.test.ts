@@ -190,6 +190,23 @@ describe('The embedded broker', () => {
     await client.subscribeAsync(last);
   });
 
+  it('lets one ops certificate hold several connections, and any other only one', async () => {
+    await openRig();
+    const first = await rig.foreign(OPS, { clientId: `${identityPath(OPS)}/1` });
+    const second = await rig.foreign(OPS, { clientId: `${identityPath(OPS)}/2` });
+    const heard = [texts(first), texts(second)];
+    for (const client of [first, second]) await client.subscribeAsync(downFilter(OPS), { qos: 1 });
+    await rig.broker.publish(down(OPS, 'reply'), Buffer.from('both'));
+    for (const client of [first, second]) await mark(client, OPS);
+    expect(heard).toEqual([
+      ['both', 'mark', 'mark'],
+      ['both', 'mark', 'mark'],
+    ]);
+    await expect(rig.foreign(DEVICE_A, { clientId: `${identityPath(DEVICE_A)}/1` })).rejects.toThrow();
+    await expect(rig.foreign(OPS, { clientId: 'ops/somebody-else/1' })).rejects.toThrow();
+    await expect(rig.foreign(OPS, { clientId: `${identityPath(OPS)}/../x` })).rejects.toThrow();
+  });
+
   it('ends subscriptions and refuses publishes when closed', async () => {
     await openRig();
     const inbox = new Inbox(rig.broker.subscribe([UP_FILTERS.device]));
@@ -431,7 +448,7 @@ describe('Ten facts about aedes:', () => {
   it('8. after many refused publishes the connection is closed, all of them acknowledged', async () => {
     await openRig();
     const client = await rig.foreign(DEVICE_A);
-    const ended = once(client, 'close');
+    const ended = new Promise<void>((resolve) => client.once('close', () => resolve()));
     await Promise.all(Array.from({ length: MAX_REFUSED_PUBLISHES }, () => client.publishAsync(up(DEVICE_B, 'hello'), 'x', { qos: 1 })));
     await ended;
     await rig.log.seen('broker.closed_refused');

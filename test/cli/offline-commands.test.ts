@@ -1,0 +1,86 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { readSignedRelease } from '../../cli/workspace.ts';
+import { parseManifest } from '../../shared/bundle/manifest.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+const program = fileURLToPath(new URL('../../cli/wardcast.mjs', import.meta.url));
+
+function wardcast(cwd: string, ...args: string[]): { status: number | null; json: unknown; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args, '--json'], { cwd, encoding: 'utf8' });
+  return { status, json: JSON.parse(stdout), stderr };
+}
+
+it('makes a PKI whose device certificate openssl verifies, and lists it', async () => {
+  const cwd = await temporaryDirectory();
+  expect(wardcast(cwd, 'pki', 'init', '--trust-domain', 'vendor.example').status).toBe(0);
+  expect(wardcast(cwd, 'pki', 'customer', 'acme').status).toBe(0);
+  expect(wardcast(cwd, 'pki', 'group', 'acme', 'ct').status).toBe(0);
+  expect(wardcast(cwd, 'pki', 'device', 'acme', 'north', 'ct', 'ct-1', '--out', 'd1', '--days', '3')).toMatchObject({
+    status: 0,
+    json: { identity: 'customer/acme/site/north/group/ct/device/ct-1' },
+  });
+  expect(execFileSync('openssl', ['verify', '-CAfile', 'd1/root.pem', '-untrusted', 'd1/chain.pem', 'd1/chain.pem'], { cwd, encoding: 'utf8' })).toContain(
+    'OK',
+  );
+  expect(wardcast(cwd, 'pki', 'list').json).toEqual(
+    expect.arrayContaining([expect.objectContaining({ kind: 'issued', name: 'customer/acme/site/north/group/ct/device/ct-1' })]),
+  );
+  expect(wardcast(cwd, 'pki', 'device', 'acme', 'north', 'pumps', 'p', '--out', 'd2')).toMatchObject({ status: 1, json: { error: { code: 'NOT_FOUND' } } });
+  expect(wardcast(cwd, 'pki', 'customer', 'acme')).toMatchObject({ status: 3, json: { error: { code: 'CONFLICT' } } });
+});
+
+it('makes keys and signs a release that can be read back for publishing', async () => {
+  const cwd = await temporaryDirectory();
+  await mkdir(path.join(cwd, 'app', 'bin'), { recursive: true });
+  await writeFile(path.join(cwd, 'app', 'bin', 'check'), '#!/bin/sh\n', { mode: 0o755 });
+  await writeFile(path.join(cwd, 'app', 'sbom.json'), '{}');
+  expect(wardcast(cwd, 'keys', 'create', 'viewer').status).toBe(0);
+  expect(wardcast(cwd, 'release', 'sign', 'app', 'viewer@1.0.0', '--keys', 'keys', '--check', 'bin/check', '--sbom', 'sbom.json')).toMatchObject({
+    status: 0,
+    json: { application: 'viewer', version: '1.0.0', files: 2 },
+  });
+  const workspace = path.join(cwd, 'workspace');
+  const release = await readSignedRelease(workspace, 'viewer', '1.0.0');
+  const manifest = parseManifest(await release.object(release.manifest));
+  expect(manifest).toMatchObject({ application: 'viewer', hooks: { check: { path: 'bin/check' } }, sbom: { path: 'sbom.json' } });
+  for (const { chunks } of manifest.files) for (const { hash, size } of chunks) expect(await release.object(hash)).toHaveLength(size);
+  await expect(readSignedRelease(workspace, 'viewer', '2.0.0')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  expect(wardcast(cwd, 'release', 'sign', 'app', 'other@1.0.0', '--keys', 'keys')).toMatchObject({ status: 1, json: { error: { code: 'KEY_UNUSABLE' } } });
+  expect(wardcast(cwd, 'keys', 'delegate', 'other').status).toBe(0);
+  expect(wardcast(cwd, 'release', 'sign', 'app', 'other@1.0.0', '--keys', 'keys').status).toBe(0);
+});
+
+it('lets the doctor name each thing that is wrong with a gateway, with its remedy, and say so in the exit status', async () => {
+  const cwd = await temporaryDirectory();
+  const config = [
+    'data = "data"',
+    'credentials = "nowhere"',
+    'root = "root.json"',
+    '[uplink]',
+    'host = "127.0.0.1"',
+    'port = 1',
+    '[lan]',
+    'host = "192.0.2.1"',
+  ];
+  await writeFile(path.join(cwd, 'gateway.toml'), config.join('\n'));
+  const { status, json } = wardcast(cwd, 'doctor', 'gateway.toml');
+  expect(status).toBe(5);
+  expect(json).toMatchObject({
+    worst: 'fail',
+    findings: expect.arrayContaining([
+      expect.objectContaining({ what: 'config', state: 'ok' }),
+      expect.objectContaining({ what: 'certificate', state: 'fail', remedy: expect.any(String) }),
+      expect.objectContaining({ what: 'root', state: 'fail', code: 'METADATA_MISSING', remedy: expect.any(String) }),
+      expect.objectContaining({ what: 'lan', state: 'fail', remedy: expect.stringContaining('127.0.0.1') }),
+      expect.objectContaining({ what: 'disk', state: 'ok' }),
+    ]),
+  });
+  await writeFile(path.join(cwd, 'gateway.toml'), config.join('\n').replace('data =', 'dta ='));
+  expect(wardcast(cwd, 'doctor', 'gateway.toml').json).toMatchObject({
+    findings: expect.arrayContaining([expect.objectContaining({ what: 'config', state: 'fail', code: 'CONFIG_INVALID' })]),
+  });
+});
