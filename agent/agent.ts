@@ -17,7 +17,8 @@ import { ObjectChunkSource } from '../shared/net/exchange/object-chunk-source.ts
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { openLink } from '../shared/net/link.ts';
 import { Outbox } from '../shared/store/outbox.ts';
-import { openState, Table } from '../shared/store/state.ts';
+import { openState } from '../shared/store/state.ts';
+import { Table } from '../shared/store/table.ts';
 import type { MetadataSource } from '../shared/trust/metadata-source.ts';
 import { decide } from './accept/decide.ts';
 import { Acceptor } from './accept/verify.ts';

@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { ERROR_CODES } from '../shared/base/errors.ts';
+import { buildAsyncApi } from '../shared/wire/asyncapi.ts';
 
 /** Writes the reference pages that are made from the code. `--check` only compares; exit 1 when one is stale. */
 
@@ -45,8 +46,10 @@ function limitsPage(source: string): string {
   ].join('\n');
 }
 
+const { version }: { version: string } = JSON.parse(await readFile(path.join(here, '../package.json'), 'utf8'));
 const pages = new Map<string, string>([
   ['errors.md', errorsPage()],
+  ['asyncapi.json', `${JSON.stringify(buildAsyncApi(version), null, 2)}\n`],
   ['limits.md', limitsPage(await readFile(path.join(here, '../shared/base/limits.ts'), 'utf8'))],
 ]);
 

@@ -3,7 +3,7 @@ import type { Clock } from '../shared/base/clock.ts';
 import { isWardcastError } from '../shared/base/errors.ts';
 import { LEDGER_INTERVAL } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
-import type { Table } from '../shared/store/state.ts';
+import type { Table } from '../shared/store/table.ts';
 
 export const LedgerRecord = z.strictObject({
   /** Bytes read from the uplink's socket. */

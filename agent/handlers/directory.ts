@@ -146,7 +146,7 @@ export class DirectoryHandler implements InstallHandler {
   async commit(release: AcceptedRelease): Promise<void> {
     await this.#doing('removing old releases', async () => {
       const layout = layoutOf(this.#install, release.application);
-      // RELEASES_KEPT: the running one and the one before.
+      // The running one and the one before: what a rollback needs, and no more of the device's disk.
       const kept = new Set([release.manifestHash, await this.#linkHash(layout, 'previous')]);
       for (const hash of await namesIn(this.#disk, layout.releases)) if (!kept.has(hash)) await this.#discard(layout, hash);
       await this.#sweep(layout, undefined);

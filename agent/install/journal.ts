@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type Manifest, parseManifest, printManifest } from '../../shared/bundle/manifest.ts';
-import { type State as Database, Table } from '../../shared/store/state.ts';
+import type { State as Database } from '../../shared/store/state.ts';
+import { Table } from '../../shared/store/table.ts';
 import type { AcceptedRelease } from '../handlers/install-handler.ts';
 import { JournalEntry } from './entry.ts';
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { ChunkStore } from '../../shared/store/chunk-source.ts';
-import type { Table } from '../../shared/store/state.ts';
+import type { Table } from '../../shared/store/table.ts';
 import type { CompleteView } from '../relay/complete-view.ts';
 import type { Views } from '../relay/views.ts';
 import { chunksToDelete, type StoredChunk } from './policy.ts';

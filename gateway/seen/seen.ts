@@ -4,7 +4,7 @@ import type { DeviceIdentity, Scope } from '../../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE, SEEN_INTERVAL, SEEN_INTERVAL_PER_DEVICE } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Discovery } from '../../shared/net/discovery.ts';
-import type { Table } from '../../shared/store/state.ts';
+import type { Table } from '../../shared/store/table.ts';
 import { type DeviceHello, Id, type Peers, type SeenDevice, type Seen as SeenMessage } from '../../shared/wire/messages.ts';
 import { type Advert, type SeenChange, type SeenEntry, SeenList } from './seen-list.ts';
 

@@ -181,8 +181,6 @@ export const CANDIDATE_TIMEOUT = 15 * SECOND;
 export const MAX_HOOK_OUTPUT = 4 * KiB;
 /** Bytes kept free on the device's disk beyond what a release needs. */
 export const FREE_SPACE_RESERVE = 16 * MiB;
-/** Committed releases of an application kept on a device: the running one and the one before. */
-export const RELEASES_KEPT = 2;
 /** Chunks fetched at once by an agent. */
 export const FETCH_CONCURRENCY = 256;
 /** Statements waiting in an outbox: a device that reports every minute for a month. */

@@ -1,6 +1,6 @@
 import { type Identity, type Scope, sameScope } from '../base/identity.ts';
 import { MAX_TOPIC } from '../base/limits.ts';
-import { announceFilter, downFilter, EVENT_FILTER, ROOT, UP_VERBS, type UpVerb, up } from './topics.ts';
+import { announceFilter, downFilter, EVENT_FILTER, ROOT, type UpVerb, up } from './topics.ts';
 
 /**
  * Who may hear, say and fetch what: the one policy that every door asks (both brokers, the chunk servers and
@@ -97,6 +97,3 @@ function isWellFormed(topic: string, wildcards: boolean): boolean {
     return !level.includes('+') && !level.includes('#');
   });
 }
-
-/** All verbs, for tables and generated access lists. */
-export const ALL_UP_VERBS: readonly UpVerb[] = UP_VERBS;

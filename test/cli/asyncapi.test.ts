@@ -30,7 +30,7 @@ function keys(value: unknown): string[] {
 }
 
 describe('the AsyncAPI document', () => {
-  it('is the one under docs/: run `node cli/write-docs.ts` after a change of the schemas', async () => {
+  it('is the one under docs/: run `npm run docs` after a change of the schemas', async () => {
     expect(JSON.parse(await readFile(new URL('../../docs/asyncapi.json', import.meta.url), 'utf8'))).toEqual(document);
   });
 

@@ -5,7 +5,7 @@ import { seededRandom } from '../support/random.ts';
 import { readTree, World } from '../support/world.ts';
 
 const SEED = Number(process.env['WARDCAST_SEED'] ?? Math.floor(Math.random() * 1e9));
-const ROUNDS = 6;
+const ROUNDS = 4;
 
 describe(`SIGKILL of every daemon at random moments (seed ${SEED})`, () => {
   let world: World;

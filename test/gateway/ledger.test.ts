@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Ledger, LedgerRecord } from '../../gateway/ledger.ts';
-import { openState, type State, Table } from '../../shared/store/state.ts';
+import { openState, type State } from '../../shared/store/state.ts';
+import { Table } from '../../shared/store/table.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
 async function opened(): Promise<{ state: State; table: Table<LedgerRecord> }> {

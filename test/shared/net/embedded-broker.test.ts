@@ -4,7 +4,7 @@ import type { MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { isWardcastError } from '../../../shared/base/errors.ts';
-import { identityPath } from '../../../shared/base/identity.ts';
+import { type Identity, identityPath } from '../../../shared/base/identity.ts';
 import {
   MAX_CONNECT_PACKET,
   MAX_HELD_PUBLISHES,
@@ -42,7 +42,7 @@ function texts(client: MqttClient): string[] {
 }
 
 /** Everything said to the client before has arrived when this has: one connection keeps its order. */
-async function mark(client: MqttClient, who = DEVICE_A, text = 'mark'): Promise<void> {
+async function mark(client: MqttClient, who: Identity = DEVICE_A, text = 'mark'): Promise<void> {
   const arrived = new Promise<void>((resolve) => client.on('message', (_topic, payload) => payload.toString() === text && resolve()));
   await rig.broker.send(who, down(who, 'offer'), Buffer.from(text));
   await arrived;

@@ -1,7 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { isWardcastError } from '../../../shared/base/errors.ts';
-import { deleteSync, openState, putSync, type State, Table } from '../../../shared/store/state.ts';
+import { openState, type State } from '../../../shared/store/state.ts';
+import { Table } from '../../../shared/store/table.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 async function state(directory?: string): Promise<State> {
@@ -14,13 +15,15 @@ describe('the state', () => {
   it('keeps values over a restart', async () => {
     const directory = await temporaryDirectory();
     const db = await state(directory);
-    await putSync(db, 'a', { n: 1 });
-    await putSync(db, 'b', 2);
-    await deleteSync(db, 'b');
+    const table = new Table(db, 'rows', z.unknown());
+    await table.put('a', { n: 1 });
+    await table.put('b', 2);
+    await table.delete('b');
     await db.close();
     const again = await state(directory);
-    expect(await again.get('a')).toEqual({ n: 1 });
-    expect(await again.get('b')).toBeUndefined();
+    const kept = new Table(again, 'rows', z.unknown());
+    expect(await kept.get('a')).toEqual({ n: 1 });
+    expect(await kept.get('b')).toBeUndefined();
   });
 
   it('belongs to one process and says so to a second', async () => {
