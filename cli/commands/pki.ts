@@ -1,0 +1,129 @@
+import type { Command } from 'commander';
+import type { Issued } from '../../certs/pki-directory.ts';
+import { identityPath } from '../../shared/base/identity.ts';
+import { argument, type Call, id, inherit, leaf } from '../command.ts';
+
+/** The offline PKI: works on a folder, needs no network and no provider. */
+export function declare(parent: Command, description: string): void {
+  const pki = inherit(parent.command('pki')).description(
+    `${description}.\nWorks offline on a folder with the keys of all CAs; keep it away from every network.`,
+  );
+  const inFolder = (command: Command): Command => command.option('--dir <dir>', 'the folder of the PKI', 'pki');
+  const issuing = (command: Command): Command =>
+    inFolder(command)
+      .requiredOption('--out <dir>', 'the credentials folder to make: key.pem, chain.pem, root.pem')
+      .option('--days <n>', 'valid for so many days');
+  const named = (command: Command): Command =>
+    command
+      .option('--dns <name>', 'a DNS name it is dialled by (repeatable)', gather, [])
+      .option('--ip <address>', 'an address it is dialled by (repeatable)', gather, []);
+
+  inFolder(
+    leaf(pki, 'init', 'the root CA, and below it the CAs for provider and ops', async (call) => {
+      const { createPki } = await import('../../certs/pki-directory.ts');
+      const trustDomain = call.options.needed('trustDomain', '--trust-domain');
+      const directory = folder(call);
+      await createPki({ directory, trustDomain });
+      call.output.result({ directory, trustDomain }, () => call.output.line(`PKI for ${trustDomain} made in ${directory}: keep it offline`));
+      return undefined;
+    }).requiredOption('--trust-domain <domain>', 'the name all identities begin with, for example vendor.example'),
+  );
+  inFolder(
+    leaf(pki, 'customer <customer>', "a customer's CA", async (call) => {
+      const { addCustomer } = await import('../../certs/pki-directory.ts');
+      const customer = id(argument(call, 0, 'the customer'), 'customer');
+      await addCustomer({ directory: folder(call), customer });
+      call.output.result({ customer }, () => call.output.line(`CA of customer ${customer} made`));
+      return undefined;
+    }),
+  );
+  inFolder(
+    leaf(pki, 'group <customer> <group>', "the issuing CA of one customer's group: its certificates are what entitles", async (call) => {
+      const { addGroup } = await import('../../certs/pki-directory.ts');
+      const customer = id(argument(call, 0, 'the customer'), 'customer');
+      const group = id(argument(call, 1, 'the group'), 'group');
+      await addGroup({ directory: folder(call), customer, group });
+      call.output.result({ customer, group }, () => call.output.line(`CA of group ${customer}/${group} made`));
+      return undefined;
+    }),
+  );
+  named(
+    issuing(
+      leaf(pki, 'provider <name>', "the provider's certificate", async (call) => {
+        const { issueProvider } = await import('../../certs/pki-directory.ts');
+        return issued(call, await issueProvider({ ...request(call), ...names(call), name: id(argument(call, 0, 'the name'), 'name') }));
+      }),
+    ),
+  );
+  issuing(
+    leaf(pki, 'ops <name>', 'the certificate of a person or program that operates the provider', async (call) => {
+      const { issueOps } = await import('../../certs/pki-directory.ts');
+      return issued(call, await issueOps({ ...request(call), name: id(argument(call, 0, 'the name'), 'name') }));
+    }),
+  );
+  named(
+    issuing(
+      leaf(pki, 'gateway <customer> <site> <gateway>', "a site's gateway", async (call) => {
+        const { issueGateway } = await import('../../certs/pki-directory.ts');
+        return issued(call, await issueGateway({ ...request(call), ...names(call), ...place(call), gateway: id(argument(call, 2, 'the gateway'), 'gateway') }));
+      }),
+    ),
+  );
+  issuing(
+    leaf(pki, 'device <customer> <site> <group> <device>', 'one device', async (call) => {
+      const { issueDevice } = await import('../../certs/pki-directory.ts');
+      const group = id(argument(call, 2, 'the group'), 'group');
+      return issued(call, await issueDevice({ ...request(call), ...place(call), group, device: id(argument(call, 3, 'the device'), 'device') }));
+    }),
+  );
+  inFolder(
+    leaf(pki, 'list', 'every CA and every certificate issued, with its expiry', async (call) => {
+      const { listPki } = await import('../pki-list.ts');
+      const rows = await listPki(folder(call));
+      call.output.result(rows, () =>
+        call.output.table(
+          rows,
+          [
+            { title: 'KIND', value: (row) => row.kind },
+            { title: 'NAME', value: (row) => row.name },
+            { title: 'EXPIRES', value: (row) => row.expires },
+            { title: 'SERIAL', value: (row) => row.serial },
+          ],
+          'nothing issued yet',
+        ),
+      );
+      return undefined;
+    }),
+  );
+}
+
+const DAY = 24 * 60 * 60 * 1000;
+
+function folder(call: Call): string {
+  return call.options.needed('dir', '--dir');
+}
+
+function request(call: Call): { directory: string; out: string; notAfter?: Date } {
+  const days = call.options.number('days', '--days');
+  return { directory: folder(call), out: call.options.needed('out', '--out'), ...(days === undefined ? {} : { notAfter: new Date(Date.now() + days * DAY) }) };
+}
+
+function names(call: Call): { dnsNames: readonly string[]; ips: readonly string[] } {
+  return { dnsNames: call.options.texts('dns'), ips: call.options.texts('ip') };
+}
+
+function place(call: Call): { customer: string; site: string } {
+  return { customer: id(argument(call, 0, 'the customer'), 'customer'), site: id(argument(call, 1, 'the site'), 'site') };
+}
+
+function issued(call: Call, leafIssued: Issued): undefined {
+  const name = identityPath(leafIssued.identity);
+  const expires = leafIssued.expires.toISOString();
+  call.output.result({ identity: name, out: leafIssued.out, expires }, () =>
+    call.output.line(`${name}: credentials in ${leafIssued.out}, valid until ${expires.slice(0, 10)}`),
+  );
+}
+
+function gather(value: string, before: string[]): string[] {
+  return [...before, value];
+}
