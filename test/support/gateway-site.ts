@@ -15,7 +15,7 @@ import { HttpsChunkSource } from '../../shared/net/chunk-client.ts';
 import type { Discovery } from '../../shared/net/discovery.ts';
 import { openLink } from '../../shared/net/link.ts';
 import type { Statement } from '../../shared/wire/messages.ts';
-import { Line } from './line.ts';
+import { Line } from '../../cli/demo/line.ts';
 import { ScriptedProvider } from './scripted-provider.ts';
 
 export const ct: Scope = { customer: 'acme', site: 'north', group: 'ct' };

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { buffer } from 'node:stream/consumers';
 import { expect, it, onTestFinished } from 'vitest';
 import { bytesOf } from '../../support/files.ts';
-import { Line, type LineOptions } from '../../support/line.ts';
+import { Line, type LineOptions } from '../../../cli/demo/line.ts';
 
 async function farEnd(onSocket: (socket: Socket) => void): Promise<number> {
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {

@@ -1,1 +1,0 @@
-export { Line, type LineOptions, type LineTraffic } from '../../cli/demo/line.ts';
