@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../shared/base/clock.ts';
 import { filesOf } from '../support/files.ts';
 import { seededRandom } from '../support/random.ts';
-import { readTree, World } from '../support/world.ts';
+import { hashTree } from '../support/tree.ts';
+import { World } from '../support/world.ts';
 
 const SEED = Number(process.env['WARDCAST_SEED'] ?? Math.floor(Math.random() * 1e9));
 const ROUNDS = 4;
@@ -39,7 +40,7 @@ describe(`SIGKILL of every daemon at random moments (seed ${SEED})`, () => {
     for (const row of (await world.status()).devices) {
       const installed = await world.installed(world.device(row.device), row.application);
       expect(installed?.version).toBe(row.customerVersion);
-      expect(installed?.files).toEqual(await readTree(trees.get(`${row.application} ${row.customerVersion}`) ?? ''));
+      expect(installed?.files).toEqual(await hashTree(trees.get(`${row.application} ${row.customerVersion}`) ?? ''));
     }
 
     const ops = await world.ops();

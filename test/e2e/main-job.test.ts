@@ -2,7 +2,8 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { filesOf } from '../support/files.ts';
-import { readTree, World } from '../support/world.ts';
+import { hashTree } from '../support/tree.ts';
+import { World } from '../support/world.ts';
 
 describe('from a signed release to the provider’s database', () => {
   let world: World;
@@ -28,7 +29,7 @@ describe('from a signed release to the provider’s database', () => {
         const installed = await world.installed(world.device(name), application);
         expect(installed?.version, `${application} on ${name}`).toBe(version);
         const tree = trees[`${application}@${version}`];
-        if (tree !== undefined) expect(installed?.files).toEqual(await readTree(tree));
+        if (tree !== undefined) expect(installed?.files).toEqual(await hashTree(tree));
       }
     }
   }

@@ -13,6 +13,7 @@ import { type SignedRelease, signRelease } from '../../provider/publish/sign-rel
 import { systemClock } from '../../shared/base/clock.ts';
 import { type Log, silentLog } from '../../shared/base/log.ts';
 import type { Delivery, Link } from '../../shared/net/broker.ts';
+import { cut, partsOf, type UploadPart, uploadTopic } from '../../shared/net/exchange/object-ref.ts';
 import { openLink } from '../../shared/net/link.ts';
 import { OpsReply, Receipt, Signed, type Statement } from '../../shared/wire/messages.ts';
 import { OPS_ACTIONS, type OpsAction, type OpsParams, type OpsResult } from '../../shared/wire/ops.ts';
@@ -195,8 +196,13 @@ export class Operator extends Client {
     }
   }
 
-  upload(hash: string, bytes: Buffer): Promise<void> {
-    return this.link.publish(up(this.credentials.identity, 'object', hash), bytes);
+  async upload(hash: string, bytes: Buffer): Promise<void> {
+    const parts = partsOf(bytes.length);
+    await Promise.all(Array.from({ length: parts }, (_, part) => this.uploadPart({ hash, part, parts }, cut(bytes, part))));
+  }
+
+  uploadPart(part: UploadPart, bytes: Buffer): Promise<void> {
+    return this.link.publish(uploadTopic(this.credentials.identity, part), bytes);
   }
 
   /** Customer acme with site north, groups ct and pumps, and devices ct-1 and ct-2 in ct. */

@@ -12,7 +12,7 @@ import { Daemon } from './daemon.ts';
 import type { MadeRelease } from './made-release.ts';
 import { RecordingLog } from './recording-log.ts';
 import type { Vendor } from './scripted-gateway.ts';
-import { readTree } from './world.ts';
+import { readTree } from './tree.ts';
 
 /** Nobody is found and nobody is told. */
 const nobody: Discovery = {

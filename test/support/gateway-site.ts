@@ -5,6 +5,7 @@ import { onTestFinished } from 'vitest';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueProvider } from '../../certs/pki-directory.ts';
+import { Line } from '../../cli/demo/line.ts';
 import type { GatewayConfig } from '../../gateway/config.ts';
 import { type Gateway, startGateway } from '../../gateway/gateway.ts';
 import { systemClock } from '../../shared/base/clock.ts';
@@ -15,7 +16,6 @@ import { HttpsChunkSource } from '../../shared/net/chunk-client.ts';
 import type { Discovery } from '../../shared/net/discovery.ts';
 import { openLink } from '../../shared/net/link.ts';
 import type { Statement } from '../../shared/wire/messages.ts';
-import { Line } from '../../cli/demo/line.ts';
 import { ScriptedProvider } from './scripted-provider.ts';
 
 export const ct: Scope = { customer: 'acme', site: 'north', group: 'ct' };

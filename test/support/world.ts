@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -12,6 +12,7 @@ import { OpsClient } from '../../shared/net/ops-client.ts';
 import type { OpsResult } from '../../shared/wire/ops.ts';
 import { Daemon } from './daemon.ts';
 import { type Host, TestNetwork } from './netns.ts';
+import { hashTree } from './tree.ts';
 
 const run = promisify(execFile);
 const root = path.resolve(import.meta.dirname, '../..');
@@ -231,13 +232,13 @@ export class World {
   }
 
   /** What a device really runs: read from its disk, every file compared with the tree it was signed from. */
-  async installed(device: DeviceUnit, application: string): Promise<{ version: string; files: Map<string, Buffer> } | undefined> {
+  async installed(device: DeviceUnit, application: string): Promise<{ version: string; files: Map<string, string> } | undefined> {
     const current = path.join(device.install, application, 'current');
     const release = await readlink(current).catch(() => undefined);
     if (release === undefined) return undefined;
-    const files = await readTree(path.resolve(path.dirname(current), release));
-    const version = files.get('VERSION')?.toString().trim() ?? '';
-    return { version, files };
+    const directory = path.resolve(path.dirname(current), release);
+    const version = (await readFile(path.join(directory, 'VERSION'), 'utf8')).trim();
+    return { version, files: await hashTree(directory) };
   }
 
   device(name: string): DeviceUnit {
@@ -301,16 +302,6 @@ export class World {
     const daemon = new Daemon(id.device, () => host.spawn(process.execPath, [path.join(root, 'agent/main.ts'), '--config', configuration]));
     this.devices.set(id.device, { ...id, host, daemon, data: path.join(folder, 'data'), install, credentials, configuration });
   }
-}
-
-export async function readTree(directory: string): Promise<Map<string, Buffer>> {
-  const files = new Map<string, Buffer>();
-  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    files.set(path.relative(directory, file), await readFile(file));
-  }
-  return files;
 }
 
 function toml(values: Record<string, string | number>, tables: Record<string, Record<string, string | number>>): string {

@@ -166,6 +166,20 @@ describe('statements', () => {
     expect(sent.at(-1)).toMatchObject({ type: 'inventory', counter: 44 });
   });
 
+  it('are said anew when the restored device counted into a gap of the record, where nobody could tell it that it is behind', async () => {
+    await statements.stateInventory();
+    const [inventory] = sent;
+    if (inventory === undefined) throw new Error('nothing was said');
+    const waiting = await statements.compose(outcome);
+    await statements.report(waiting);
+    expect(await statements.receive(receiptFor(inventory, { highest: 41 }))).toBe(true);
+    expect(sent.at(-1)).toEqual({ ...waiting, counter: 42 });
+    await statements.stateInventory();
+    expect(sent.at(-1)).toMatchObject({ type: 'inventory', counter: 43 });
+    // What the device has counted itself is no news.
+    expect(await statements.receive(receiptFor({ ...waiting, counter: 42 }, { highest: 43 }))).toBe(false);
+  });
+
   it('that the provider refuses are not said again', async () => {
     const first = await statements.compose(outcome);
     await statements.report(first);

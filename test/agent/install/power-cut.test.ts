@@ -16,7 +16,7 @@ import { bytesOf } from '../../support/files.ts';
 import { type MadeRelease, madeRelease } from '../../support/made-release.ts';
 import { Fuse, fusedDisk, fusedRows, MemoryRows, PowerCut } from '../../support/power-cut.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
-import { readTree } from '../../support/world.ts';
+import { readTree } from '../../support/tree.ts';
 
 const steady = bytesOf('steady', 40_000);
 const one = madeRelease({ version: '1.0.0', files: { VERSION: '1', 'lib/steady': steady, 'lib/a': 'one' } });

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { expect, it, onTestFinished } from 'vitest';
-import { bytesOf } from '../../support/files.ts';
 import { Line, type LineOptions } from '../../../cli/demo/line.ts';
+import { bytesOf } from '../../support/files.ts';
 
 async function farEnd(onSocket: (socket: Socket) => void): Promise<number> {
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {

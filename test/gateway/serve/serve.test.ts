@@ -240,6 +240,26 @@ describe('statements', () => {
   });
 });
 
+describe('statements that nobody signed', () => {
+  it('are not kept: no receipt would ever clear them away, and the outbox is for all devices of the site', async () => {
+    const { site, gateway } = await ready();
+    const credentials = await pki.device('ct-1');
+    const link = deviceLink(gateway.port, credentials);
+    const heard = record(link, [downFilter(credentials.identity)]);
+    await untilUp(link);
+    const { statement, bytes } = statementOf(credentials, 2);
+    const made = JSON.parse(statementOf(credentials, 1).bytes.toString());
+    const { signature } = JSON.parse(bytes.toString());
+    await link.publish(up(credentials.identity, 'statement'), json({ ...made, signature }));
+    const { chain } = JSON.parse(statementOf(await pki.device('ct-2'), 1).bytes.toString());
+    await link.publish(up(credentials.identity, 'statement'), json({ ...made, chain }));
+    await link.publish(up(credentials.identity, 'statement'), bytes);
+    await expect.poll(() => site.provider.statements).toEqual([statement]);
+    const refused = (): unknown => heard.filter(({ topic }) => topic.endsWith('/refused')).map(({ payload }) => JSON.parse(payload.toString()).code);
+    await expect.poll(refused).toEqual(['SIGNATURE_INVALID', 'SIGNATURE_INVALID']);
+  });
+});
+
 describe('the devices seen', () => {
   it('are reported as not enrolled while they only advertise, and proven once they connect; peers are told to their own group alone', async () => {
     const { site, gateway } = await ready();

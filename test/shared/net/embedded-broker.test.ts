@@ -393,7 +393,7 @@ describe('Ten facts about aedes:', () => {
     const heard = new Inbox(link.subscribe([downFilter(OPS)]));
     await isUp(link);
     const payload = Buffer.alloc(MAX_PAYLOAD, 7);
-    await link.publish(up(OPS, 'object', 'a'.repeat(64)), payload);
+    await link.publish(up(OPS, 'object', 'a'.repeat(64), '0', '1'), payload);
     await rig.broker.send(OPS, down(OPS, 'reply'), payload);
     expect((await inbox.first(1))[0]?.payload.equals(payload)).toBe(true);
     expect((await heard.first(1))[0]?.payload.equals(payload)).toBe(true);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { isWardcastError, WardcastError } from '../../../shared/base/errors.ts';
-import { OPS_TIMEOUT, PULL_WINDOW } from '../../../shared/base/limits.ts';
+import { MAX_MANIFEST, MAX_PAYLOAD, OPS_TIMEOUT, PULL_WINDOW } from '../../../shared/base/limits.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import { OpsClient, type OpsEvent } from '../../../shared/net/ops-client.ts';
@@ -35,7 +35,7 @@ async function provider(answer: Answer = () => undefined): Promise<Provider> {
     for await (const { topic, payload, from, accept } of rig.broker.subscribe([UP_FILTERS.ops])) {
       accept();
       const said = parseUp(topic);
-      if (said?.verb === 'object') uploads.set(said.rest[0] ?? '', payload.length);
+      if (said?.verb === 'object') uploads.set(said.rest.join('/'), payload.length);
       if (said?.verb !== 'request' || from === undefined) continue;
       const request = OpsRequest.parse(JSON.parse(payload.toString()));
       const reply = answer(request);
@@ -105,8 +105,21 @@ describe('the ops client', () => {
     const { ops, uploads } = await provider();
     const objects = Array.from({ length: 12 }, () => randomBytes(PULL_WINDOW / 8));
     await Promise.all(objects.map((bytes) => ops.upload(sha256(bytes), bytes)));
-    expect(uploads).toEqual(new Map(objects.map((bytes) => [sha256(bytes), bytes.length])));
-    await expect(ops.upload('a'.repeat(64), Buffer.alloc(2 * 1024 * 1024))).rejects.toSatisfy(is('LIMIT_EXCEEDED'));
+    expect(uploads).toEqual(new Map(objects.map((bytes) => [`${sha256(bytes)}/0/1`, bytes.length])));
+  });
+
+  it('uploads a large object in parts, and nothing larger than a manifest can be', async () => {
+    const { ops, uploads } = await provider();
+    const hash = 'a'.repeat(64);
+    await ops.upload(hash, Buffer.alloc(2 * MAX_PAYLOAD + 7));
+    expect([...uploads].sort()).toEqual([
+      [`${hash}/0/3`, MAX_PAYLOAD],
+      [`${hash}/1/3`, MAX_PAYLOAD],
+      [`${hash}/2/3`, 7],
+    ]);
+    await ops.upload('b'.repeat(64), Buffer.alloc(0));
+    expect(uploads.get(`${'b'.repeat(64)}/0/1`)).toBe(0);
+    await expect(ops.upload(hash, Buffer.alloc(MAX_MANIFEST + 1))).rejects.toSatisfy(is('LIMIT_EXCEEDED'));
   });
 
   it('tells who waits for an answer that the connection broke', async () => {

@@ -90,11 +90,14 @@ describe('mayPublish', () => {
       }
   });
 
-  it('lets ops upload one object a topic', () => {
+  it('lets ops upload one part of an object a topic, and nobody else', () => {
     const olga: Identity = { role: 'ops', name: 'olga' };
-    expect(mayPublish(olga, up(olga, 'object', 'ab'.repeat(32)))).toBe(true);
-    expect(mayPublish(olga, up(olga, 'object'))).toBe(false);
-    expect(mayPublish(olga, up(olga, 'object', 'a', 'b'))).toBe(false);
+    const hash = 'ab'.repeat(32);
+    for (const speaker of world) expect(mayPublish(speaker, up(olga, 'object', hash, '0', '1'))).toBe(speaker.role === 'ops' && speaker.name === 'olga');
+    for (const rest of [[], [hash], [hash, '0'], [hash, '0', '1', 'more'], [hash, '+', '1'], [hash, '0', '#'], [hash, '', '1']]) {
+      expect(mayPublish(olga, up(olga, 'object', ...rest)), rest.join('/')).toBe(false);
+    }
+    for (const speaker of world) if (speaker.role !== 'ops') expect(mayPublish(speaker, up(speaker, 'object', hash, '0', '1'))).toBe(false);
   });
 });
 
