@@ -3,10 +3,10 @@ import type { OpsClient } from '../shared/net/ops-client.ts';
 import type { OpsParams, OpsResult } from '../shared/wire/ops.ts';
 import type { ReadyRelease } from './workspace.ts';
 
-/** Uploads under way at once: enough to fill a line, little enough to stay below the provider's queue. */
-const UPLOADS_AT_ONCE = 16;
-/** Times the provider may find something still missing after everything was sent. */
-const ROUNDS = 3;
+/** Uploads under way at once: enough to fill a line with small files, too, and half of what the provider holds of one client (MAX_HELD_PUBLISHES). */
+const UPLOADS_AT_ONCE = 128;
+/** Rounds in a row in which the provider stored nothing of what it was sent, before giving up. */
+const STALLED_ROUNDS = 3;
 
 export type PublishedRelease = NonNullable<OpsResult<'release.publish'>['release']>;
 
@@ -35,27 +35,35 @@ export async function publishRelease(
   options: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
 ): Promise<PublishedRelease> {
   const params = { application: release.application, version: release.version, manifest: release.manifest, role: release.role.toString('base64') };
-  let { missing } = await provider.offer(params);
-  for (let round = 0; round < ROUNDS; round++) {
-    await uploadAll(provider, release, missing, options);
+  let { missing, more } = await provider.offer(params);
+  let done = 0;
+  // It names the manifest first, then so many chunks at a time.
+  for (let stalled = 0; stalled < STALLED_ROUNDS; ) {
+    options.signal?.throwIfAborted();
+    const [before, total] = [done, done + missing.length + more];
+    // What the manifest's share is of the whole is not known until it is there.
+    const onProgress = missing[0] === release.manifest ? undefined : (now: number) => options.onProgress?.(before + now, total);
+    await uploadAll(provider, release, missing, options.signal, onProgress);
     const answer = await provider.publish(params);
     if (answer.release !== null) return answer.release;
-    missing = answer.missing;
+    const still = new Set(answer.missing);
+    const stored = missing.filter((hash) => !still.has(hash)).length;
+    stalled = stored > 0 ? 0 : stalled + 1;
+    if (onProgress !== undefined) done += stored;
+    ({ missing, more } = answer);
   }
-  throw new WardcastError(
-    'CONFLICT',
-    `The provider still lacks ${missing.length} objects of ${release.application} ${release.version} after ${ROUNDS} rounds`,
-    {
-      remedy: "Look into the provider's log: it cannot store what it is sent.",
-    },
-  );
+  const lacks = `${missing.length + more} objects of ${release.application} ${release.version}`;
+  throw new WardcastError('CONFLICT', `The provider still lacks ${lacks}, and stored nothing of what it was sent ${STALLED_ROUNDS} times`, {
+    remedy: "Look into the provider's log: it cannot store what it is sent.",
+  });
 }
 
 async function uploadAll(
   provider: Publisher,
   release: ReadyRelease,
   missing: readonly string[],
-  { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void },
+  signal: AbortSignal | undefined,
+  onProgress: ((done: number) => void) | undefined,
 ): Promise<void> {
   let next = 0;
   let done = 0;
@@ -63,7 +71,7 @@ async function uploadAll(
     for (let hash = missing[next++]; hash !== undefined; hash = missing[next++]) {
       signal?.throwIfAborted();
       await provider.upload(hash, await release.object(hash));
-      onProgress?.(++done, missing.length);
+      onProgress?.(++done);
     }
   };
   await Promise.all(Array.from({ length: Math.min(UPLOADS_AT_ONCE, missing.length) }, work));

@@ -78,12 +78,12 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const planner = new Planner({ registry, assign, offer, clock, log, signal });
     const recorder = new Recorder({ registry, credentials: () => credentials, clock });
     const objects = new ObjectServer({ broker, log, read: objectReader({ repositories, index, manifests, chunks, log }) });
-    const uplink = new Uplink({ broker, recorder, planner, offers, objects, reports, events, log });
+    const uplink = new Uplink({ broker, recorder, planner, offers, objects, reports, events, clock, signal, log });
     const rereadOffline = async (): Promise<OfflineMetadata> => {
       offline = await readOfflineMetadata(o.trust);
       return offline;
     };
-    const desk = { registry, chunks, manifests, index, uploads: new Uploads(), reports, offers, offline: rereadOffline, clock };
+    const desk = { registry, chunks, manifests, index, uploads: new Uploads([chunks, manifests]), reports, offers, offline: rereadOffline, clock };
     const ops = new OpsDesk({ desk, broker, log });
 
     registry.onEntry((entry) => {
@@ -92,6 +92,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     });
     registry.onFailure((error) => failed.reject(error));
     broker.onPresence(({ identity, connected }) => {
+      if (identity.role === 'ops' && !connected) ops.left(identity);
       if (identity.role !== 'gateway') return;
       const { customer, site, gateway } = identity;
       if (!connected && !broker.connected(identity)) offers.left(identity);
@@ -120,7 +121,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       if (sender.role === 'gateway') return uplink.handle(sender, verb, delivery);
       if (sender.role !== 'ops') return undefined;
       if (verb === 'request') return ops.request(sender, delivery);
-      return verb === 'object' && rest[0] !== undefined ? ops.upload(sender, rest[0], delivery) : undefined;
+      return verb === 'object' ? ops.upload(sender, rest, delivery) : undefined;
     };
     const background = [listen(UP_FILTERS.gateway), listen(UP_FILTERS.ops), keepRenewing({ repositories, assigner, offer, serially, clock, log, signal })];
     for (const task of background) task.catch((error: unknown) => failed.reject(toWardcastError(error)));

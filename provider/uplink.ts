@@ -1,7 +1,8 @@
 import type { z } from 'zod';
+import type { Clock } from '../shared/base/clock.ts';
 import { isWardcastError, toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type GatewayIdentity, identityPath } from '../shared/base/identity.ts';
-import { MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
+import { BUSY_RETRY, MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
 import type { ObjectServer } from '../shared/net/exchange/server.ts';
@@ -21,6 +22,8 @@ export interface UplinkParts {
   readonly objects: Pick<ObjectServer, 'handle'>;
   readonly reports: Reports;
   readonly events: Events;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
   readonly log: Log;
 }
 
@@ -35,18 +38,34 @@ export class Uplink {
   /** Never throws. Accepts the delivery when it is durably handled, or when it never can be. */
   async handle(from: GatewayIdentity, verb: UpVerb, delivery: Delivery): Promise<void> {
     try {
-      await this.#handle(from, verb, delivery.payload);
+      await this.#patiently(() => this.#handle(from, verb, delivery.payload));
       delivery.accept();
     } catch (error) {
       const why = toWardcastError(error);
-      // Ours to repair: without the acknowledgement the gateway keeps it, and says it again on its next connection.
-      if (why.code === 'STORAGE_FAILED' || why.code === 'BUSY' || why.code === 'ABORTED') {
+      // We stop: without the acknowledgement the gateway keeps it, and says it again on its next connection.
+      if (why.code === 'STORAGE_FAILED' || why.code === 'ABORTED') {
         this.#parts.log.error('uplink.failed', { gateway: identityPath(from), verb, error: why });
         return;
       }
       this.#parts.log.warn('uplink.refused', { gateway: identityPath(from), verb, code: why.code, error: why });
       await this.#send(from, 'refused', { topic: delivery.topic, code: why.code, message: why.message.slice(0, 500) });
       delivery.accept();
+    }
+  }
+
+  /**
+   * Waits while the log's writer is behind. Until then the message is not acknowledged, which holds its sender back; and it is not left alone either,
+   * since a gateway says nothing again for which a living connection still owes the acknowledgement.
+   */
+  async #patiently(work: () => Promise<void>): Promise<void> {
+    const { clock, signal } = this.#parts;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (!isWardcastError(error, 'BUSY')) throw error;
+        await clock.sleep(BUSY_RETRY, { signal });
+      }
     }
   }
 

@@ -3,6 +3,7 @@ import { identityPath, type OpsIdentity } from '../../shared/base/identity.ts';
 import { MAX_OPS_REQUESTS, MAX_PAYLOAD } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../../shared/net/broker.ts';
+import { parseUploadTopic } from '../../shared/net/exchange/object-ref.ts';
 import { OpsRequest } from '../../shared/wire/messages.ts';
 import { isOpsAction, type OpsAction } from '../../shared/wire/ops.ts';
 import { down } from '../../shared/wire/topics.ts';
@@ -45,11 +46,11 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
 /** Answers ops: requests with replies, uploads with their acknowledgement. */
 export class OpsDesk {
   readonly #desk: Desk;
-  readonly #broker: Pick<EmbeddedBroker, 'send'>;
+  readonly #broker: Pick<EmbeddedBroker, 'send' | 'connected'>;
   readonly #log: Log;
   readonly #open = new Map<string, number>();
 
-  constructor(o: { desk: Desk; broker: Pick<EmbeddedBroker, 'send'>; log: Log }) {
+  constructor(o: { desk: Desk; broker: Pick<EmbeddedBroker, 'send' | 'connected'>; log: Log }) {
     this.#desk = o.desk;
     this.#broker = o.broker;
     this.#log = o.log;
@@ -84,16 +85,29 @@ export class OpsDesk {
     }
   }
 
-  /** An object on `up/object/<sha256>`. Acknowledged when durable, or when it never will be (and then said so). */
-  async upload(from: OpsIdentity, hash: string, delivery: Delivery): Promise<void> {
+  /**
+   * A part of an object on `up/object/<sha256>/<part>/<parts>`. The part that completes it is acknowledged when the object is durable, or
+   * when it never will be (and then said so).
+   */
+  async upload(from: OpsIdentity, rest: readonly string[], delivery: Delivery): Promise<void> {
+    const actor = identityPath(from);
     try {
-      await this.#desk.uploads.take(hash, delivery.payload);
+      const piece = parseUploadTopic(rest);
+      if (piece === undefined) throw new WardcastError('USAGE', 'That is no topic of an upload: see docs/asyncapi.json.');
+      await this.#desk.uploads.take(actor, piece, delivery.payload);
     } catch (error) {
       const why = toWardcastError(error);
-      this.#log.warn('ops.upload-refused', { actor: identityPath(from), hash, code: why.code, error: why });
+      this.#log.warn('ops.upload-refused', { actor, hash: rest[0]?.slice(0, 64), code: why.code, error: why });
       await this.#tell(from, 'refused', { topic: delivery.topic, code: why.code, message: why.message.slice(0, 500) });
     }
     delivery.accept();
+    // What was still queued when the connection ended must not stay either.
+    if (rest[2] !== '1') this.left(from);
+  }
+
+  /** A connection ended: without another one, what came in part will not become whole. */
+  left(from: OpsIdentity): void {
+    if (!this.#broker.connected(from)) this.#desk.uploads.abandon(identityPath(from));
   }
 
   async #run(action: string, params: unknown, actor: string): Promise<unknown> {

@@ -1,11 +1,11 @@
 import { WardcastError } from '../../shared/base/errors.ts';
 import { MAX_MISSING_NAMES } from '../../shared/base/limits.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
-import { type Manifest, parseManifest } from '../../shared/bundle/manifest.ts';
 import { inspectMetadata, verifyReleaseRole } from '../../shared/trust/inspect.ts';
 import { releaseRole } from '../../shared/trust/roles.ts';
 import type { ReleaseTarget } from '../../shared/trust/sign.ts';
 import { OPS_ACTIONS } from '../../shared/wire/ops.ts';
+import type { IndexedManifest } from '../deliver/chunk-index.ts';
 import type { ChangeOf } from '../registry/changes.ts';
 import { keys, prefixes, type Release } from '../registry/rows.ts';
 import { action, collect, type Desk, record } from './action.ts';
@@ -21,20 +21,19 @@ interface Offered {
 /** What is still missing. The manifest first: until it is here nobody knows its chunks. */
 export const releaseOffer = action(OPS_ACTIONS['release.offer'], async (desk, offered) => {
   const { target } = await genuine(desk, offered);
-  return { missing: await missingOf(desk, offered, target) };
+  return missingOf(desk, offered, target);
 });
 
 /** The last step: genuine, complete, then on the log. */
 export const releasePublish = action(OPS_ACTIONS['release.publish'], async (desk, offered, call) => {
   const { application, version, manifest } = offered;
   const { target, role, roleVersion } = await genuine(desk, offered);
-  const missing = await missingOf(desk, offered, target);
-  if (missing.length > 0) return { missing, release: null };
+  const { missing, more } = await missingOf(desk, offered, target);
+  if (missing.length > 0) return { missing, more, release: null };
   const known = await desk.registry.get(keys.release(application, version));
   // Asked again after a lost reply: the same release is no conflict.
-  if (known?.manifest === manifest) return { missing: [], release: publicRow(known) };
-  const parsed = await readManifest(desk, offered);
-  const chunks = await desk.index.chunks(manifest);
+  if (known?.manifest === manifest) return { missing: [], more: 0, release: publicRow(known) };
+  const { size, entries, chunks } = await readManifest(desk, offered);
   const roleHash = sha256(role);
   const change: ChangeOf<'release-published'> = {
     type: 'release-published',
@@ -42,15 +41,15 @@ export const releasePublish = action(OPS_ACTIONS['release.publish'], async (desk
     version,
     manifest,
     manifestSize: target.size,
-    size: parsed.size,
-    files: parsed.files.length + parsed.links.length,
+    size,
+    files: entries,
     chunks: chunks.size,
     role: { version: roleVersion, sha256: roleHash },
   };
   await record(desk, call, change, new Map([[roleHash, role]]));
   desk.uploads.done([manifest, ...chunks.keys()]);
   const row = await desk.registry.get(keys.release(application, version));
-  return { missing: [], release: row === undefined ? null : publicRow(row) };
+  return { missing: [], more: 0, release: row === undefined ? null : publicRow(row) };
 });
 
 export const releaseList = action(OPS_ACTIONS['release.list'], async (desk, { application }) =>
@@ -114,25 +113,31 @@ async function genuineRole(desk: Desk, application: string, role: Buffer): Promi
   return { targets, roleVersion };
 }
 
-async function missingOf(desk: Desk, { manifest, ...rest }: Offered, target: ReleaseTarget): Promise<string[]> {
+async function missingOf(desk: Desk, offered: Offered, target: ReleaseTarget): Promise<{ missing: string[]; more: number }> {
+  const { manifest } = offered;
   if (!(await desk.manifests.has(manifest))) {
     desk.uploads.expect(manifest, desk.manifests, target.size);
-    return [manifest];
+    return { missing: [manifest], more: 0 };
   }
-  await readManifest(desk, { manifest, ...rest });
+  const { chunks } = await readManifest(desk, offered);
   const missing: string[] = [];
-  for (const [hash, size] of await desk.index.chunks(manifest)) {
-    if (await desk.chunks.has(hash)) continue;
-    desk.uploads.expect(hash, desk.chunks, size);
-    missing.push(hash);
-    if (missing.length >= MAX_MISSING_NAMES) break;
+  const here = [manifest];
+  let more = 0;
+  for (const [hash, size] of chunks) {
+    if (await desk.chunks.has(hash)) here.push(hash);
+    else if (missing.length >= MAX_MISSING_NAMES) more += 1;
+    else {
+      desk.uploads.expect(hash, desk.chunks, size);
+      missing.push(hash);
+    }
   }
-  return missing;
+  desk.uploads.done(here);
+  return { missing, more };
 }
 
 /** @throws MANIFEST_INVALID … when what was signed is no manifest of this release */
-async function readManifest(desk: Desk, { application, version, manifest }: Offered): Promise<Manifest> {
-  const parsed = parseManifest(await desk.manifests.get(manifest));
+async function readManifest(desk: Desk, { application, version, manifest }: Offered): Promise<IndexedManifest> {
+  const parsed = await desk.index.get(manifest);
   if (parsed.application === application && parsed.version === version) return parsed;
   throw new WardcastError('MANIFEST_INVALID', `The manifest ${manifest} is of ${parsed.application} ${parsed.version}, not of ${application} ${version}`, {
     remedy: 'Sign the release anew.',

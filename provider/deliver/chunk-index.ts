@@ -2,33 +2,51 @@ import { MAX_INDEXED_MANIFESTS } from '../../shared/base/limits.ts';
 import { chunkSizes, parseManifest } from '../../shared/bundle/manifest.ts';
 import type { ChunkSource } from '../../shared/store/chunk-source.ts';
 
-/** Which chunks a manifest names, for the manifests in use. */
+/** What is asked of a manifest again and again, without its files. */
+export interface IndexedManifest {
+  readonly application: string;
+  readonly version: string;
+  /** Bytes, and number of files and links. */
+  readonly size: number;
+  readonly entries: number;
+  /** Chunk hash → size. */
+  readonly chunks: ReadonlyMap<string, number>;
+}
+
+/** The manifests in use, each parsed once: a large one takes seconds. */
 export class ChunkIndex {
   readonly #manifests: ChunkSource;
-  readonly #sets = new Map<string, Promise<ReadonlyMap<string, number>>>();
+  readonly #indexed = new Map<string, Promise<IndexedManifest>>();
 
   constructor(manifests: ChunkSource) {
     this.#manifests = manifests;
   }
 
-  /** Chunk hash → size. @throws OBJECT_ABSENT */
-  async chunks(manifest: string): Promise<ReadonlyMap<string, number>> {
-    const known = this.#sets.get(manifest) ?? this.#read(manifest);
-    this.#sets.delete(manifest);
-    this.#sets.set(manifest, known);
-    if (this.#sets.size > MAX_INDEXED_MANIFESTS) {
-      const oldest = this.#sets.keys().next().value;
-      if (oldest !== undefined) this.#sets.delete(oldest);
+  /** @throws OBJECT_ABSENT, MANIFEST_INVALID, PATH_*, LIMIT_EXCEEDED */
+  async get(manifest: string): Promise<IndexedManifest> {
+    const known = this.#indexed.get(manifest) ?? this.#read(manifest);
+    this.#indexed.delete(manifest);
+    this.#indexed.set(manifest, known);
+    if (this.#indexed.size > MAX_INDEXED_MANIFESTS) {
+      const oldest = this.#indexed.keys().next().value;
+      if (oldest !== undefined) this.#indexed.delete(oldest);
     }
     try {
       return await known;
     } catch (error) {
-      this.#sets.delete(manifest);
+      this.#indexed.delete(manifest);
       throw error;
     }
   }
 
-  async #read(manifest: string): Promise<ReadonlyMap<string, number>> {
-    return chunkSizes(parseManifest(await this.#manifests.get(manifest)));
+  /** Chunk hash → size. @throws as get() */
+  async chunks(manifest: string): Promise<ReadonlyMap<string, number>> {
+    return (await this.get(manifest)).chunks;
+  }
+
+  async #read(hash: string): Promise<IndexedManifest> {
+    const manifest = parseManifest(await this.#manifests.get(hash));
+    const { application, version, size, files, links } = manifest;
+    return { application, version, size, entries: files.length + links.length, chunks: chunkSizes(manifest) };
   }
 }

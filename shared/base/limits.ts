@@ -204,6 +204,10 @@ export const MAX_DISCOVERED = 4096;
 export const LOG_GROUP_COMMIT = 256;
 /** Changes waiting for the log's writer before it answers "busy": a second's worth at the rate aimed at. */
 export const MAX_QUEUED_CHANGES = 8192;
+/** Milliseconds before what a gateway said is offered to a busy log's writer again: a few of its batches. */
+export const BUSY_RETRY = 50;
+/** Bytes of objects that came in part, for each ops identity: one manifest of the largest size; the one untouched longest gives way. */
+export const MAX_PARTIAL_UPLOADS = 64 * MiB;
 /** Objects that announced releases may still upload, over all ops clients. */
 export const MAX_EXPECTED_UPLOADS = 1_000_000;
 /** Milliseconds that changes of the registry are gathered before the plan is looked at again. */
@@ -216,8 +220,8 @@ export const MAX_CACHED_REPOSITORIES = 4096;
 export const BUNDLES_SERVED = 2;
 /** Milliseconds at most between two looks for metadata to be renewed: what failed is tried again, and timers stay below 2^31 ms. */
 export const RENEWAL_RETRY = 1 * DAY;
-/** Object names in one answer to a publisher: 67 bytes each stay below MAX_PAYLOAD. */
-export const MAX_MISSING_NAMES = 15_000;
+/** Object names in one answer to a publisher: 67 bytes each stay below MAX_CONTROL_MESSAGE. The publisher asks again as long as there are more. */
+export const MAX_MISSING_NAMES = 3500;
 /** Ops requests one ops client may have under way. */
 export const MAX_OPS_REQUESTS = 64;
 /** Rows in one reply to an ops request. */

@@ -4,12 +4,13 @@ import type { Credentials } from '../../certs/credentials.ts';
 import type { Clock } from '../base/clock.ts';
 import { ERROR_CODES, type ErrorCode, toWardcastError, WardcastError } from '../base/errors.ts';
 import type { OpsIdentity } from '../base/identity.ts';
-import { MAX_PAYLOAD, OPS_TIMEOUT, PULL_WINDOW, PULL_WINDOW_OBJECTS } from '../base/limits.ts';
+import { MAX_MANIFEST, MAX_PAYLOAD, OPS_TIMEOUT, PULL_WINDOW, PULL_WINDOW_OBJECTS } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { type ErrorBody, OpsReply } from '../wire/messages.ts';
 import { EVENTS, type EventType, OPS_ACTIONS, type OpsAction, type OpsParams, type OpsResult } from '../wire/ops.ts';
 import { down, EVENT_FILTER, event, up } from '../wire/topics.ts';
 import type { Link } from './broker.ts';
+import { cut, partsOf, uploadTopic } from './exchange/object-ref.ts';
 import { CreditWindow } from './exchange/window.ts';
 import { openLink } from './link.ts';
 import { Waiters } from './waiters.ts';
@@ -101,16 +102,22 @@ export class OpsClient {
 
   /** Sends an object that `release.offer` found missing; many may be sent at once, a window bounds what is on its way. @throws LIMIT_EXCEEDED, CONNECTION_LOST */
   async upload(hash: string, bytes: Buffer, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    if (bytes.length > MAX_PAYLOAD) {
-      throw new WardcastError('LIMIT_EXCEEDED', `Object ${hash} has ${bytes.length} bytes; one message carries ${MAX_PAYLOAD}`, { context: { hash } });
+    if (bytes.length > MAX_MANIFEST) {
+      throw new WardcastError('LIMIT_EXCEEDED', `Object ${hash} has ${bytes.length} bytes; a manifest has at most ${MAX_MANIFEST}`, { context: { hash } });
     }
+    const parts = partsOf(bytes.length);
+    const sends = Array.from({ length: parts }, (_, part) => this.#uploadPart(uploadTopic(this.#identity, { hash, part, parts }), cut(bytes, part), signal));
+    await Promise.all(sends);
+  }
+
+  async #uploadPart(topic: string, bytes: Buffer, signal: AbortSignal | undefined): Promise<void> {
     while (!this.#uploads.take(bytes.length)) {
       signal?.throwIfAborted();
       this.#closing.signal.throwIfAborted();
       await new Promise<void>((resolve) => this.#room.push(resolve));
     }
     try {
-      await this.#link.publish(up(this.#identity, 'object', hash), bytes, { qos: 1, signal });
+      await this.#link.publish(topic, bytes, { qos: 1, signal });
     } finally {
       this.#uploads.give(bytes.length);
       for (const waiting of this.#room.splice(0)) waiting();

@@ -57,7 +57,7 @@ const PARAMETERS: Readonly<Record<string, JsonObject>> = {
   kind: { enum: [...OBJECT_KINDS], description: 'metadata: a TUF file name; target, chunk: a sha256.' },
   name: { description: "The object's name." },
   part: { description: 'Number of this part, from 0.' },
-  parts: { description: `Parts of the object; each at most ${MAX_PAYLOAD} bytes.` },
+  parts: { description: `Parts of the object; each has ${MAX_PAYLOAD} bytes, the last one at most.` },
   sha256: { description: 'The hash of the uploaded object.' },
 };
 
@@ -140,8 +140,8 @@ function conversation(): Spoken[] {
     {
       channel: 'ops-object',
       action: 'receive',
-      address: `${ROOT}/${OPS}/up/object/{sha256}`,
-      summary: 'Uploads an object of a release, raw bytes.',
+      address: `${ROOT}/${OPS}/up/object/{sha256}/{part}/{parts}`,
+      summary: 'Uploads one part of an object of a release, raw bytes; the part that completes it is acknowledged when the object is durable.',
       message: 'Object',
       qos: 1,
     },

@@ -60,6 +60,9 @@ const action = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R):
 const None = z.strictObject({});
 const Done = z.strictObject({ sequence: Count });
 
+/** What a release still lacks: the first of it by name, and how many objects besides. */
+const Missing = z.strictObject({ missing: z.array(Sha256), more: Count });
+
 export const OPS_ACTIONS = {
   'customer.add': action(Customer, Done),
   'customer.list': action(None, z.array(Customer)),
@@ -77,15 +80,15 @@ export const OPS_ACTIONS = {
     z.strictObject({ customer: Id.optional(), site: Id.optional() }),
     z.array(z.strictObject({ customer: Id, site: Id, ...SeenDevice.shape })),
   ),
-  /** First half of publishing: the signed role and the manifest's hash; answers which objects (manifest, chunks) are still to be uploaded on `up/object/<sha256>`. */
+  /** First half of publishing: the signed role and the manifest's hash; answers which objects (manifest, chunks) are still to be uploaded on `up/object/<sha256>/<part>/<parts>`. */
   'release.offer': action(
     z.strictObject({ application: Id, version: Version, manifest: Sha256, /** bytes of `release-<application>` metadata, base64 */ role: z.string() }),
-    z.strictObject({ missing: z.array(Sha256) }),
+    Missing,
   ),
   /** Second half: everything is there; answers with what is still missing, or the published release. */
   'release.publish': action(
     z.strictObject({ application: Id, version: Version, manifest: Sha256, role: z.string() }),
-    z.strictObject({ missing: z.array(Sha256), release: ReleaseRow.nullable() }),
+    Missing.extend({ release: ReleaseRow.nullable() }),
   ),
   'release.list': action(z.strictObject({ application: Id.optional() }), z.array(ReleaseRow)),
   /** `role`: newly signed metadata without the release, when the release key is at hand. */

@@ -13,8 +13,8 @@ const SAYS: Readonly<Record<Identity['role'], readonly UpVerb[]>> = {
   gateway: ['hello', 'want', 'statement', 'progress', 'seen'],
   device: ['hello', 'want', 'statement', 'progress'],
 };
-/** Verbs that carry one more level: the hash of an uploaded object. */
-const SAYS_DEEPER: ReadonlySet<UpVerb> = new Set(['object']);
+/** What verbs carry in further levels: hash, part and number of parts of an uploaded object. */
+const SAYS_DEEPER: ReadonlyMap<UpVerb, string> = new Map([['object', '/+/+/+']]);
 
 /** The topic filters an identity may read; a subscription must lie inside one of them. */
 export function readable(identity: Identity): readonly string[] {
@@ -32,7 +32,7 @@ export function readable(identity: Identity): readonly string[] {
 
 /** The topic filters an identity may publish to. */
 export function writable(identity: Identity): readonly string[] {
-  return SAYS[identity.role].map((verb) => (SAYS_DEEPER.has(verb) ? `${up(identity, verb)}/+` : up(identity, verb)));
+  return SAYS[identity.role].map((verb) => `${up(identity, verb)}${SAYS_DEEPER.get(verb) ?? ''}`);
 }
 
 /** May `identity` subscribe to this topic or filter: is all that the filter can match inside what it may read? */

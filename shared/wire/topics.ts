@@ -13,7 +13,7 @@ import { type DeviceIdentity, type GatewayIdentity, type Identity, identityPath,
  */
 export const ROOT = 'wardcast/1';
 
-/** What a gateway or a device says. Payloads: shared/wire/messages.ts. */
+/** What a gateway, a device or ops says. Payloads: shared/wire/messages.ts; `object/<sha256>/<part>/<parts>` carries raw bytes. */
 export const UP_VERBS = ['hello', 'want', 'statement', 'progress', 'seen', 'request', 'object'] as const;
 /** What is said to it. `object/<group>/<kind>/<name>/<part>/<parts>` carries raw bytes. */
 export const DOWN_VERBS = ['offer', 'object', 'absent', 'receipt', 'refused', 'reply'] as const;

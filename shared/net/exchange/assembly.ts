@@ -16,6 +16,11 @@ export class Assembly {
     return this.#parts;
   }
 
+  /** Bytes it holds. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /** The whole object when this was the last missing part. A single part is passed on as it is, uncopied. @throws LIMIT_EXCEEDED */
   add(part: number, bytes: Buffer): Buffer | undefined {
     if (this.#received.has(part)) return undefined;

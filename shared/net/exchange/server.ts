@@ -1,13 +1,13 @@
 import type { z } from 'zod';
 import { isWardcastError } from '../../base/errors.ts';
 import { type Identity, identityPath } from '../../base/identity.ts';
-import { MAX_PAYLOAD, MAX_SEND_QUEUE, MAX_SEND_QUEUE_OBJECTS, MAX_WANT_NAMES, SEND_READ_AHEAD } from '../../base/limits.ts';
+import { MAX_SEND_QUEUE, MAX_SEND_QUEUE_OBJECTS, MAX_WANT_NAMES, SEND_READ_AHEAD } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { ObjectKind, Want } from '../../wire/messages.ts';
 import { mayFetchScope } from '../../wire/policy.ts';
 import { down } from '../../wire/topics.ts';
 import type { EmbeddedBroker } from '../broker.ts';
-import { type ObjectRef, objectTopic, refKey } from './object-ref.ts';
+import { cut, type ObjectRef, objectTopic, partsOf, refKey } from './object-ref.ts';
 
 /** Undefined, or OBJECT_ABSENT thrown: unknown, or not for this identity; it is not told which. Called for one object at a time, several ahead. */
 export type ReadObject = (identity: Identity, ref: ObjectRef) => Promise<Buffer | undefined>;
@@ -115,8 +115,9 @@ export class ObjectServer {
         } else refuse(client.refusals, next.job.ref, answer.reason);
       }
     } catch (error) {
-      // It will connect again and ask again; what it asked for on the lost connection is void.
-      this.#log.debug('serve.client-lost', { client: path, error });
+      // It will connect again and ask again; what it asked for on the lost connection is void. Anything else would repeat itself in silence.
+      if (isWardcastError(error, 'CONNECTION_LOST')) this.#log.debug('serve.client-lost', { client: path, error });
+      else this.#log.error('serve.failed', { client: path, error });
       client.gone = true;
     }
     client.running = false;
@@ -150,9 +151,9 @@ export class ObjectServer {
   }
 
   async #send(client: Client, ref: ObjectRef, bytes: Buffer): Promise<void> {
-    const parts = Math.max(1, Math.ceil(bytes.length / MAX_PAYLOAD));
+    const parts = partsOf(bytes.length);
     for (let part = 0; part < parts && !client.gone; part++) {
-      const payload = parts === 1 ? bytes : bytes.subarray(part * MAX_PAYLOAD, (part + 1) * MAX_PAYLOAD);
+      const payload = cut(bytes, part);
       await this.#broker.send(client.identity, objectTopic(client.identity, ref, part, parts), payload, { qos: 0 });
       this.#sent.bytes += payload.length;
     }

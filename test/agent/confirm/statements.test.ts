@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Counter } from '../../../agent/confirm/counter.ts';
 import { openReceipt } from '../../../agent/confirm/receipt.ts';
-import { Statements } from '../../../agent/confirm/statements.ts';
+import { Statements, type StatementsOptions } from '../../../agent/confirm/statements.ts';
 import type { Outcome } from '../../../agent/install/reporter.ts';
 import { type Credentials, loadCredentials } from '../../../certs/credentials.ts';
 import { open, seal } from '../../../certs/envelope.ts';
+import { issueDevice } from '../../../certs/pki-directory.ts';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { isWardcastError } from '../../../shared/base/errors.ts';
 import type { DeviceIdentity } from '../../../shared/base/identity.ts';
@@ -50,7 +51,7 @@ let outbox: Outbox;
 let numbers: Map<string, number>;
 let close: () => Promise<void>;
 let at: string;
-const make = async (): Promise<Statements> => {
+const make = async (more: Partial<StatementsOptions> = {}): Promise<Statements> => {
   const state = await openState(at);
   close = () => state.close();
   outbox = await Outbox.open(state);
@@ -68,6 +69,7 @@ const make = async (): Promise<Statements> => {
       expect(identity).toEqual(device);
       sent.push(Statement.parse(JSON.parse(payload.toString())));
     },
+    ...more,
   });
 };
 let statements: Statements;
@@ -128,6 +130,31 @@ describe('statements', () => {
     await statements.resend();
     expect(sent).toMatchObject([{ type: 'confirmation', counter: 1 }]);
     expect((await statements.compose(outcome)).counter).toBe(2);
+  });
+
+  it('are signed anew when the device was enrolled again: what an old certificate vouched for would be refused once that has expired', async () => {
+    const first = await statements.compose(outcome);
+    await statements.report(first);
+    await close();
+    const out = join(folder, 'ct-1-again');
+    await issueDevice({ directory: join(vendor.directory, 'pki'), customer: 'acme', site: 'north', group: 'ct', device: 'ct-1', out });
+    const again = await loadCredentials(out, systemClock);
+    const chains: string[] = [];
+    statements = await make({ credentials: again, send: (signed) => chains.push(Signed.parse(JSON.parse(signed.toString())).chain[0] ?? '') });
+    await statements.resend();
+    expect(chains).toEqual([again.chain[0]?.toString('base64')]);
+    await statements.receive(receiptFor(first));
+    expect(statements.waiting).toBe(0);
+  });
+
+  it('of another identity go when the device moved: nobody would take them from it, and it states anew what runs', async () => {
+    await statements.report(await statements.compose(outcome));
+    await close();
+    statements = await make({ device: { ...device, group: 'pumps' } });
+    sent = [];
+    await statements.resend();
+    expect(sent).toEqual([]);
+    expect(statements.waiting).toBe(0);
   });
 
   it('of what runs replace each other: only the newest inventory waits', async () => {
