@@ -57,8 +57,8 @@ export interface Gateway {
   readonly identity: GatewayIdentity;
   /** Of the LAN door. */
   readonly port: number;
-  /** Resolves, if ever, with why a part that it cannot do without has ended. */
-  readonly failed: Promise<WardcastError>;
+  /** Rejects, if ever, with why a part that it cannot do without has ended. */
+  readonly failed: Promise<never>;
   /** Stops cleanly; nothing that was acknowledged is lost by it, nor by a kill. */
   close(): Promise<void>;
 }
@@ -78,14 +78,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const running: Promise<void>[] = [];
-  const failed = Promise.withResolvers<WardcastError>();
+  const failed = Promise.withResolvers<never>();
+  failed.promise.catch(() => undefined);
   /** What runs until the gateway stops. Without a vital part it must not go on as if nothing had happened: a restart is better. */
   const run = (what: string, work: Promise<void>, vital = true): void => {
     const onError = (error: unknown): void => {
       if (signal.aborted) return;
       const failure = toWardcastError(error);
       log.error('gateway.part-failed', { what, error: failure });
-      if (vital) failed.resolve(failure);
+      if (vital) failed.reject(failure);
     };
     running.push(work.catch(onError));
   };
@@ -156,6 +157,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     progress: (progress) => {
       if (throttle.passes(progress)) uplink.progress(progress);
     },
+    rootPem: credentials.rootPem,
+    clock,
     log,
   });
   broker.onPresence(({ identity, address, connected }) => {
