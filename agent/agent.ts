@@ -118,7 +118,14 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     log,
     signal,
     random,
-    onSettled: () => void restock().catch((error: unknown) => log.warn('shelf.not-restocked', { error })),
+    onSettled: () => {
+      void restock().catch((error: unknown) => log.warn('shelf.not-restocked', { error }));
+      // A bundle that came meanwhile was judged by what ran then, which may have been rolled back since.
+      if (signal.aborted) return;
+      void wanted.reconsider().catch((error: unknown) => {
+        if (!signal.aborted) log.error('agent.part-failed', { what: 'reconsider', error: toWardcastError(error) });
+      });
+    },
   });
   stack.defer(() => scheduler.idle());
   /** Decides anew about everything: after a start, a connect or an offer. */

@@ -20,7 +20,14 @@ export type RefusalCode = 'DOWNGRADE_REFUSED' | 'RELEASE_REFUSED' | 'METADATA_MI
 
 export type Decision =
   | { readonly action: 'nothing'; readonly application: string; readonly manifest: string }
-  | { readonly action: 'install'; readonly application: string; readonly manifest: string; readonly release: AcceptedRelease }
+  | {
+      readonly action: 'install';
+      readonly application: string;
+      readonly manifest: string;
+      readonly release: AcceptedRelease;
+      /** Signed as wanted although something newer may run by the time its turn comes. */
+      readonly allowDowngrade?: boolean;
+    }
   | {
       readonly action: 'refuse';
       readonly application: string;
@@ -52,8 +59,17 @@ function decideOne({ bundle, manifests, installed, bad, agentVersion }: Situatio
   if (manifest.minimumAgent !== undefined && compareVersions(agentVersion, manifest.minimumAgent) < 0) {
     return refuse('RELEASE_REFUSED', `${application} ${version} needs agent ${manifest.minimumAgent} or newer; this is ${agentVersion}`);
   }
-  if (running !== undefined && !wanted.allowDowngrade && compareVersions(version, running.version) < 0) {
-    return refuse('DOWNGRADE_REFUSED', `${application} ${version} is older than ${running.version}, which runs, and is not signed as a wanted downgrade`);
-  }
-  return { action: 'install', application, manifest: hash, release: { application, version, manifestHash: hash, manifest } };
+  const downgrade = downgradeRefusal(wanted, running);
+  if (downgrade !== undefined) return refuse('DOWNGRADE_REFUSED', downgrade);
+  const release = { application, version, manifestHash: hash, manifest };
+  return { action: 'install', application, manifest: hash, release, allowDowngrade: wanted.allowDowngrade };
+}
+
+/** Why an older release is refused that nobody signed as wanted; undefined: it is not. */
+export function downgradeRefusal(
+  { application, version, allowDowngrade }: Pick<BundleRelease, 'application' | 'version' | 'allowDowngrade'>,
+  running: InstalledRelease | undefined,
+): string | undefined {
+  if (running === undefined || allowDowngrade || compareVersions(version, running.version) >= 0) return undefined;
+  return `${application} ${version} is older than ${running.version}, which runs, and is not signed as a wanted downgrade`;
 }

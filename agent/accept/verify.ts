@@ -1,4 +1,4 @@
-import type { Scope } from '../../shared/base/identity.ts';
+import { type Scope, scopePath } from '../../shared/base/identity.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type GroupView, loadGroupView, refreshGroupView } from '../../shared/trust/client.ts';
 import type { MetadataSource } from '../../shared/trust/metadata-source.ts';
@@ -9,20 +9,21 @@ export interface AcceptorOptions {
   readonly directory: string;
   readonly factoryRoot: Buffer;
   readonly scope: Scope;
-  /** The highest sequence ever accepted, so that losing the directory does not open the door to an old bundle. */
+  /** The highest sequence ever accepted by scope, so that losing the directory does not open the door to an old bundle. */
   readonly highest: Rows<number>;
   readonly log: Log;
 }
 
-const KEY = 'sequence';
-
 /** Turns what a gateway says into what this device believes: nothing that both signature chains do not agree on, for its own group, and never an older bundle. */
 export class Acceptor {
   readonly #o: AcceptorOptions;
+  /** Each group counts its own bundles: a device that moved must not hold the old group's number against the new one. */
+  readonly #key: string;
   #view: GroupView | undefined;
 
   constructor(options: AcceptorOptions) {
     this.#o = options;
+    this.#key = `sequence/${scopePath(options.scope)}`;
   }
 
   /** The newest bundle that was verified. */
@@ -35,7 +36,7 @@ export class Acceptor {
     const { directory, scope, log } = this.#o;
     try {
       const view = await loadGroupView({ directory, scope, log });
-      const floor = (await this.#o.highest.get(KEY)) ?? 0;
+      const floor = (await this.#o.highest.get(this.#key)) ?? 0;
       this.#view = view !== undefined && view.bundle.sequence >= floor ? view : undefined;
     } catch (error) {
       log.warn('accept.view-unusable', { error });
@@ -46,9 +47,9 @@ export class Acceptor {
   /** @throws METADATA_*, BUNDLE_*, MANIFEST_INVALID, LIMIT_EXCEEDED, and what the source throws; the view of before stays */
   async refresh(source: MetadataSource, signal?: AbortSignal): Promise<GroupView> {
     const { highest, ...fixed } = this.#o;
-    const floor = await highest.get(KEY);
+    const floor = await highest.get(this.#key);
     const view = await refreshGroupView({ ...fixed, source, ...(signal === undefined ? {} : { signal }), ...(floor === undefined ? {} : { highest: floor }) });
-    if (floor === undefined || view.bundle.sequence > floor) await highest.put(KEY, view.bundle.sequence);
+    if (floor === undefined || view.bundle.sequence > floor) await highest.put(this.#key, view.bundle.sequence);
     this.#view = view;
     return view;
   }

@@ -20,10 +20,12 @@ export class Counter {
     });
   }
 
-  /** The provider has seen higher numbers of this device than it remembers (it was restored): goes on above them. */
-  jumpPast(highest: number): Promise<void> {
+  /** The provider has seen higher numbers of this device than it remembers (it was restored): goes on above them. True: that was so. */
+  jumpPast(highest: number): Promise<boolean> {
     return this.#serial(async () => {
-      if (highest > ((await this.#rows.get(KEY)) ?? 0)) await this.#rows.put(KEY, highest);
+      if (highest <= ((await this.#rows.get(KEY)) ?? 0)) return false;
+      await this.#rows.put(KEY, highest);
+      return true;
     });
   }
 

@@ -2,7 +2,7 @@ import type { Credentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
 import { type Clock, timestamp } from '../../shared/base/clock.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
-import type { DeviceIdentity } from '../../shared/base/identity.ts';
+import { type DeviceIdentity, sameScope } from '../../shared/base/identity.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import type { Outbox } from '../../shared/store/outbox.ts';
@@ -58,7 +58,22 @@ export class Statements implements Reporter {
 
   /** Sends all that waits for a receipt, oldest first. Call at every connect. */
   async resend(): Promise<void> {
-    for await (const { signed } of this.#waiting()) this.#o.send(signed);
+    const { device, outbox, send, log } = this.#o;
+    for await (const { key, statement, envelope } of this.#waiting()) {
+      if (sameScope(statement, device) && statement.device === device.device) send(this.#signedNow(envelope));
+      else {
+        // The device moved. Nobody takes its former words from it; what runs it states anew.
+        log.warn('statement.of-former-identity', { group: statement.group, device: statement.device, counter: statement.counter });
+        await outbox.delete(key);
+      }
+    }
+  }
+
+  /** What an older certificate vouched for would be refused once that has expired: the same words, signed with the one of today. */
+  #signedNow(envelope: Signed): Buffer {
+    const { credentials } = this.#o;
+    const isOwn = envelope.chain[0] === credentials.chain[0]?.toString('base64');
+    return Buffer.from(JSON.stringify(isOwn ? envelope : seal(Buffer.from(envelope.payload, 'base64'), credentials)), 'utf8');
   }
 
   get waiting(): number {
@@ -87,16 +102,24 @@ export class Statements implements Reporter {
       case 'recorded':
         await outbox.delete(waiting.key);
         log.info('receipt.recorded', { counter: receipt.counter, ...(receipt.entry === undefined ? {} : { entry: receipt.entry.sequence }) });
-        return false;
+        return await this.#isBehind(receipt);
       case 'refused':
         await outbox.delete(waiting.key);
         log.error('receipt.statement-refused', { counter: receipt.counter, reason: receipt.reason });
-        return false;
+        return await this.#isBehind(receipt);
       case 'behind':
         log.warn('receipt.behind', { counter: receipt.counter, highest: receipt.highest });
         await this.#countOnFrom(receipt.highest);
         return true;
     }
+  }
+
+  /** A restored device may use a number again that was never on record: that is recorded, but older words with higher numbers still count. */
+  async #isBehind({ counter, highest }: Receipt): Promise<boolean> {
+    if (!(await this.#o.counter.jumpPast(highest))) return false;
+    this.#o.log.warn('receipt.behind', { counter, highest });
+    await this.#countOnFrom(highest);
+    return true;
   }
 
   /** Says everything unrecorded again with numbers above those on record. The new one is durable before the old one goes. */
@@ -129,13 +152,13 @@ export class Statements implements Reporter {
     return undefined;
   }
 
-  async *#waiting(): AsyncGenerator<{ key: string; signed: Buffer; statement: Statement; digest: string }> {
+  async *#waiting(): AsyncGenerator<{ key: string; envelope: Signed; statement: Statement; digest: string }> {
     let after = '';
     for (;;) {
       // Receipts empty the outbox meanwhile: when the last one read is gone, read from the start what comes after it.
       const page = await this.#o.outbox.list(PAGE, this.#o.outbox.has(after) ? { after } : {});
       const fresh = page.filter(({ key }) => key > after);
-      for (const { key, value } of fresh) yield { key, signed: value, ...readBack(value) };
+      for (const { key, value } of fresh) yield { key, ...readBack(value) };
       after = fresh.at(-1)?.key ?? after;
       if (fresh.length === 0) return;
     }
@@ -146,10 +169,12 @@ function keyOf(counter: number): string {
   return String(counter).padStart(16, '0');
 }
 
-function readBack(signed: Buffer): { statement: Statement; digest: string } {
+function readBack(signed: Buffer): { envelope: Signed; statement: Statement; digest: string } {
   const envelope = Signed.safeParse(JSON.parse(signed.toString('utf8')));
   const payload = envelope.success ? Buffer.from(envelope.data.payload, 'base64') : Buffer.alloc(0);
   const statement = Statement.safeParse(payload.length === 0 ? undefined : JSON.parse(payload.toString('utf8')));
-  if (!statement.success) throw new WardcastError('STORAGE_FAILED', 'A statement in the outbox is not what was put there', { cause: statement.error });
-  return { statement: statement.data, digest: sha256(payload) };
+  if (!envelope.success || !statement.success) {
+    throw new WardcastError('STORAGE_FAILED', 'A statement in the outbox is not what was put there', { cause: envelope.error ?? statement.error });
+  }
+  return { envelope: envelope.data, statement: statement.data, digest: sha256(payload) };
 }

@@ -2,6 +2,7 @@ import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { ChunkSource } from '../../shared/store/chunk-source.ts';
 import type { Confirmation } from '../../shared/wire/messages.ts';
+import { downgradeRefusal } from '../accept/decide.ts';
 import { Turns } from '../handlers/each.ts';
 import type { AcceptedRelease, InstallHandler } from '../handlers/install-handler.ts';
 import type { JournalEntry } from './entry.ts';
@@ -43,6 +44,8 @@ export interface InstallerOptions {
 export interface InstallOptions {
   /** Asked once more when everything is staged: has a newer bundle withdrawn or replaced the release meanwhile? */
   readonly stillWanted: () => boolean;
+  /** Signed as wanted although something newer runs. */
+  readonly allowDowngrade?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -88,6 +91,13 @@ export class Installer {
     const running = await handler.running(release.application);
     // Decided before the last installation ended: it runs and was confirmed.
     if (running?.manifestHash === release.manifestHash) return 'installed';
+    // Decided about what ran before the last installation ended; what that left running is newer.
+    const downgrade = downgradeRefusal({ ...release, allowDowngrade: options.allowDowngrade ?? false }, running);
+    if (downgrade !== undefined) {
+      const { application, version, manifestHash: manifest } = release;
+      await this.refuse({ application, version, manifest, sequence }, new WardcastError('DOWNGRADE_REFUSED', downgrade));
+      return 'refused';
+    }
     let entry: JournalEntry = {
       application: release.application,
       version: release.version,

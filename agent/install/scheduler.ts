@@ -126,7 +126,7 @@ export class Scheduler {
       const now = this.#wishes.get(application);
       return now?.kind === 'decided' && now.decision.action === 'install' && now.decision.manifest === decision.manifest;
     };
-    await installer.install(decision.release, sequence, { stillWanted, signal });
+    await installer.install(decision.release, sequence, { stillWanted, signal, allowDowngrade: decision.allowDowngrade ?? false });
   }
 
   async #pause(clock: Clock, wait: number): Promise<void> {

@@ -1,22 +1,27 @@
+import { open } from '../../certs/envelope.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
-import type { DeviceIdentity } from '../../shared/base/identity.ts';
+import { type DeviceIdentity, identityPath } from '../../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE } from '../../shared/base/limits.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import { Signed, Statement } from '../../shared/wire/messages.ts';
 
 /**
- * The outbox key of a statement: what the provider's receipt names. Whether the signature is genuine is the provider's question, which may
- * know more (a chain that expired since the device signed); here a device only ever speaks for itself.
- * @throws STATEMENT_INVALID, STATEMENT_FORGED
+ * The outbox key of a statement: what the provider's receipt names. A device only ever speaks for itself, and with its own signature: for what the
+ * provider can only refuse no receipt would come, and it would stay in the outbox for ever.
+ * @throws STATEMENT_INVALID, STATEMENT_FORGED, SIGNATURE_INVALID, CERT_*
  */
-export function statementKey(bytes: Buffer, from: DeviceIdentity): string {
+export function statementKey(bytes: Buffer, from: DeviceIdentity, o: { readonly rootPem: string; readonly now: number }): string {
   if (bytes.length > MAX_CONTROL_MESSAGE)
     throw new WardcastError('STATEMENT_INVALID', `A statement has ${bytes.length} bytes, at most ${MAX_CONTROL_MESSAGE} are allowed`);
-  const { payload, statement } = parse(bytes);
+  const { envelope, payload, statement } = parse(bytes);
   if (statement.customer !== from.customer || statement.site !== from.site || statement.group !== from.group || statement.device !== from.device) {
     throw new WardcastError('STATEMENT_FORGED', `${from.device} brought a statement of ${statement.device}`, {
       context: { device: from.device, named: statement.device },
     });
+  }
+  const { identity } = open(envelope, o.rootPem, { now: o.now });
+  if (identityPath(identity) !== identityPath(from)) {
+    throw new WardcastError('STATEMENT_FORGED', `${from.device} brought a statement that is signed by ${identityPath(identity)}`);
   }
   return keyOf({ ...statement, digest: sha256(payload) });
 }
@@ -26,10 +31,11 @@ export function keyOf(statement: { readonly group: string; readonly device: stri
   return [statement.group, statement.device, statement.counter, statement.digest].join('/');
 }
 
-function parse(bytes: Buffer): { payload: Buffer; statement: Statement } {
+function parse(bytes: Buffer): { envelope: Signed; payload: Buffer; statement: Statement } {
   try {
-    const payload = Buffer.from(Signed.parse(JSON.parse(bytes.toString('utf8'))).payload, 'base64');
-    return { payload, statement: Statement.parse(JSON.parse(payload.toString('utf8'))) };
+    const envelope = Signed.parse(JSON.parse(bytes.toString('utf8')));
+    const payload = Buffer.from(envelope.payload, 'base64');
+    return { envelope, payload, statement: Statement.parse(JSON.parse(payload.toString('utf8'))) };
   } catch (error) {
     throw new WardcastError('STATEMENT_INVALID', 'A statement is malformed', {
       cause: error,

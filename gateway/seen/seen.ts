@@ -38,7 +38,9 @@ export class Seen {
   readonly #notBefore = new Map<string, number>();
   #dirty = false;
   #wake: () => void = () => undefined;
-  #saving: Promise<void> = Promise.resolve();
+  /** By key, and no more than one saving at a time: a device may say hello faster than the disk writes. */
+  #unsaved = new Map<string, SeenEntry | undefined>();
+  #saving: Promise<void> | undefined;
 
   private constructor(options: Options) {
     this.#o = options;
@@ -134,16 +136,23 @@ export class Seen {
     if (changes.length === 0) return;
     for (const { entry } of changes) if (entry?.identity) this.#dirtyGroups.add(entry.identity.group);
     this.touch();
-    this.#saving = this.#saving.then(() => this.#save(changes));
+    for (const { key, entry } of changes) this.#unsaved.set(key, entry);
+    this.#saving ??= this.#save().finally(() => {
+      this.#saving = undefined;
+    });
   }
 
-  async #save(changes: readonly SeenChange[]): Promise<void> {
+  async #save(): Promise<void> {
     const { table, log } = this.#o;
-    try {
-      await Promise.all(changes.map(({ key, entry }) => (entry === undefined ? table.delete(key) : table.put(key, entry))));
-    } catch (error) {
-      // The list is kept for people and grows again from what is seen: a full disk must not stop the site over it.
-      log.error('seen.not-saved', { error });
+    while (this.#unsaved.size > 0) {
+      const changes = this.#unsaved;
+      this.#unsaved = new Map();
+      try {
+        await Promise.all([...changes].map(([key, entry]) => (entry === undefined ? table.delete(key) : table.put(key, entry))));
+      } catch (error) {
+        // The list is kept for people and grows again from what is seen: a full disk must not stop the site over it.
+        log.error('seen.not-saved', { error });
+      }
     }
   }
 }

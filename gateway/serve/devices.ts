@@ -1,3 +1,4 @@
+import type { Clock } from '../../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../../shared/base/identity.ts';
 import { STATEMENTS_IN_FLIGHT } from '../../shared/base/limits.ts';
@@ -20,6 +21,9 @@ interface Options {
   readonly hello: (device: DeviceIdentity, hello: DeviceHello) => void;
   /** Hints for people, dropped when the line is down. */
   readonly progress: (progress: Progress) => void;
+  /** The certificates' root: statements are verified against it. */
+  readonly rootPem: string;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
@@ -99,7 +103,7 @@ export class Devices {
 
   /** Many at once, so that they share a sync of the disk; acknowledged when durable. */
   async #store(from: DeviceIdentity, delivery: Delivery): Promise<void> {
-    const key = statementKey(delivery.payload, from);
+    const key = statementKey(delivery.payload, from, { rootPem: this.#o.rootPem, now: this.#o.clock.now() });
     const storing = this.#o.forwarder
       .put(key, delivery.payload)
       .then(() => delivery.accept())

@@ -63,7 +63,10 @@ it('what a gateway says while the log is behind is taken as soon as there is roo
 
   let accepted = false;
   const payload = Buffer.from(JSON.stringify({ version: '1.0.0', groups: [{ group: 'ct', sequence: 7 }] }));
-  const handling = uplink.handle(GATEWAY, 'hello', { topic: up(GATEWAY, 'hello'), payload, accept: () => void (accepted = true) });
+  const accept = (): void => {
+    accepted = true;
+  };
+  const handling = uplink.handle(GATEWAY, 'hello', { topic: up(GATEWAY, 'hello'), payload, accept });
   await clock.advance(10_000);
   expect(accepted).toBe(false);
   disk.resolve();

@@ -25,6 +25,8 @@ interface Client {
   readonly jobs: Set<string>;
   readonly queue: Job[];
   readonly refusals: Refusals;
+  /** Names in them. */
+  refused: number;
   running: boolean;
   gone: boolean;
 }
@@ -57,7 +59,7 @@ export class ObjectServer {
     const path = identityPath(from);
     let client = this.#clients.get(path);
     if (client === undefined) {
-      client = { identity: from, jobs: new Set(), queue: [], refusals: new Map(), running: false, gone: false };
+      client = { identity: from, jobs: new Set(), queue: [], refusals: new Map(), refused: 0, running: false, gone: false };
       this.#clients.set(path, client);
     }
     const allowed = mayAsk(from, want.group);
@@ -65,8 +67,8 @@ export class ObjectServer {
       const ref = { group: want.group, kind: want.kind, name };
       const key = refKey(ref);
       if (client.jobs.has(key)) continue;
-      if (!allowed) refuse(client.refusals, ref, 'absent');
-      else if (client.jobs.size >= MAX_SEND_QUEUE_OBJECTS) refuse(client.refusals, ref, 'busy');
+      if (!allowed) refuse(client, ref, 'absent');
+      else if (client.jobs.size >= MAX_SEND_QUEUE_OBJECTS) refuse(client, ref, 'busy');
       else {
         client.jobs.add(key);
         client.queue.push({ ref, key });
@@ -112,7 +114,7 @@ export class ObjectServer {
           this.#ahead -= answer.bytes.length;
           if (client.refusals.size > 0) await this.#sendRefusals(client);
           await this.#send(client, next.job.ref, answer.bytes);
-        } else refuse(client.refusals, next.job.ref, answer.reason);
+        } else refuse(client, next.job.ref, answer.reason);
       }
     } catch (error) {
       // It will connect again and ask again; what it asked for on the lost connection is void. Anything else would repeat itself in silence.
@@ -163,6 +165,7 @@ export class ObjectServer {
   async #sendRefusals(client: Client): Promise<void> {
     const refusals = [...client.refusals.values()];
     client.refusals.clear();
+    client.refused = 0;
     for (const refusal of refusals) await this.#broker.send(client.identity, down(client.identity, 'absent'), Buffer.from(JSON.stringify(refusal)), { qos: 0 });
   }
 }
@@ -172,8 +175,14 @@ function mayAsk(identity: Identity, group: string): boolean {
   return mayFetchScope(identity, { customer: identity.customer, site: identity.site, group });
 }
 
-/** Many refusals, few messages; each want has at most MAX_WANT_NAMES names, so has each answer. */
-function refuse(refusals: Refusals, { group, kind, name }: ObjectRef, reason: 'absent' | 'busy'): void {
+/**
+ * Many refusals, few messages; each want has at most MAX_WANT_NAMES names, so has each answer. Who asks without reading the answers is told no more:
+ * it would have to ask again anyway. (Twice the queue: all of its jobs may turn out absent.)
+ */
+function refuse(client: Client, { group, kind, name }: ObjectRef, reason: 'absent' | 'busy'): void {
+  const { refusals } = client;
+  if (client.refused >= 2 * MAX_SEND_QUEUE_OBJECTS) return;
+  client.refused += 1;
   for (let page = 0; ; page++) {
     const key = `${group}/${kind}/${reason}/${page}`;
     const message = refusals.get(key);

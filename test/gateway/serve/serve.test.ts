@@ -245,7 +245,6 @@ describe('statements that nobody signed', () => {
     const { site, gateway } = await ready();
     const credentials = await pki.device('ct-1');
     const link = deviceLink(gateway.port, credentials);
-    const heard = record(link, [downFilter(credentials.identity)]);
     await untilUp(link);
     const { statement, bytes } = statementOf(credentials, 2);
     const made = JSON.parse(statementOf(credentials, 1).bytes.toString());
@@ -255,8 +254,6 @@ describe('statements that nobody signed', () => {
     await link.publish(up(credentials.identity, 'statement'), json({ ...made, chain }));
     await link.publish(up(credentials.identity, 'statement'), bytes);
     await expect.poll(() => site.provider.statements).toEqual([statement]);
-    const refused = (): unknown => heard.filter(({ topic }) => topic.endsWith('/refused')).map(({ payload }) => JSON.parse(payload.toString()).code);
-    await expect.poll(refused).toEqual(['SIGNATURE_INVALID', 'SIGNATURE_INVALID']);
   });
 });
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { isWardcastError } from '../../../../shared/base/errors.ts';
 import { type Identity, identityPath } from '../../../../shared/base/identity.ts';
-import { MAX_BAD_OBJECTS, MAX_PAYLOAD, MAX_SILENT_ASKS, PULL_TIMEOUT } from '../../../../shared/base/limits.ts';
+import { MAX_BAD_OBJECTS, MAX_PAYLOAD, MAX_SEND_QUEUE_OBJECTS, MAX_SILENT_ASKS, MAX_WANT_NAMES, PULL_TIMEOUT } from '../../../../shared/base/limits.ts';
 import { silentLog } from '../../../../shared/base/log.ts';
 import { sha256 } from '../../../../shared/bundle/digest.ts';
 import { ObjectChunkSource } from '../../../../shared/net/exchange/object-chunk-source.ts';
@@ -92,6 +92,26 @@ describe('the exchange', () => {
       const ref = add(objects, bytes, 'target');
       expect((await puller.get(ref)).equals(bytes)).toBe(true);
     }
+  });
+
+  it('keeps a bounded number of refusals for a client that asks without end and reads nothing', async () => {
+    const gate = Promise.withResolvers<void>();
+    const told: number[] = [];
+    const send = async (_to: Identity, _topic: string, payload: Buffer): Promise<void> => {
+      told.push(JSON.parse(payload.toString()).names.length);
+      await gate.promise;
+    };
+    const server = new ObjectServer({ broker: Object.assign(new SimulatedBroker(), { send }), log: silentLog, read: async () => undefined });
+    onTestFinished(() => server.close());
+    for (let want = 0; want < 100; want++) {
+      const names = Array.from({ length: MAX_WANT_NAMES }, () => randomBytes(32).toString('hex'));
+      server.handle(DEVICE_A, { group: 'not-mine', kind: 'chunk', names });
+      await settle();
+    }
+    gate.resolve();
+    await expect.poll(() => told.length).toBeGreaterThan(1);
+    for (let turn = 0; turn < 50; turn++) await settle();
+    expect(told.reduce((sum, names) => sum + names, 0)).toBeLessThanOrEqual(MAX_WANT_NAMES + 2 * MAX_SEND_QUEUE_OBJECTS);
   });
 
   it('asks for many objects in few messages', async () => {
