@@ -1,12 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Credentials, loadCredentials } from '../certs/credentials.ts';
 import type { Clock } from '../shared/base/clock.ts';
-import { systemCode, toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
-import { MAX_ROOT_METADATA } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { HttpsChunkSource } from '../shared/net/chunk-client.ts';
@@ -19,6 +17,7 @@ import { openLink } from '../shared/net/link.ts';
 import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
+import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import type { MetadataSource } from '../shared/trust/metadata-source.ts';
 import { decide } from './accept/decide.ts';
 import { Acceptor } from './accept/verify.ts';
@@ -65,7 +64,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, version, clock, log, random = Math.random } = options;
   const credentials = await loadCredentials(config.credentials, clock);
   const device = deviceOf(credentials.identity, config.credentials);
-  const factoryRoot = await readRoot(config.root);
+  const factoryRoot = await readFactoryRoot(config.root);
   const stopping = new AbortController();
   const { signal } = stopping;
   await using stack = new AsyncDisposableStack();
@@ -242,18 +241,4 @@ function deviceOf(identity: Credentials['identity'], directory: string): DeviceI
   throw new WardcastError('CERT_WRONG_ROLE', `The credentials in ${directory} are those of ${identityPath(identity)}, which is no device`, {
     remedy: 'Issue credentials for this device with `wardcast pki`.',
   });
-}
-
-async function readRoot(file: string): Promise<Buffer> {
-  try {
-    const bytes = await readFile(file);
-    if (bytes.length <= MAX_ROOT_METADATA) return bytes;
-    throw new WardcastError('CONFIG_INVALID', `${file} has ${bytes.length} bytes: that is no root metadata`);
-  } catch (error) {
-    if (error instanceof WardcastError) throw error;
-    throw new WardcastError('CONFIG_INVALID', `The trusted root ${file} cannot be read: ${systemCode(error) ?? String(error)}`, {
-      remedy: "Set `root` to the 1.root.json that came with the provider's keys.",
-      cause: error,
-    });
-  }
 }

@@ -1,12 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCredentials } from '../certs/credentials.ts';
 import type { Clock } from '../shared/base/clock.ts';
-import { systemCode, toWardcastError, WardcastError } from '../shared/base/errors.ts';
+import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type GatewayIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
-import { MAX_ROOT_METADATA } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
@@ -21,6 +19,7 @@ import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
 import { refreshGroupView } from '../shared/trust/client.ts';
+import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import { announce } from '../shared/wire/topics.ts';
 import type { GatewayConfig } from './config.ts';
 import { Ledger, LedgerRecord } from './ledger.ts';
@@ -72,7 +71,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const credentials = await loadCredentials(config.credentials, clock);
   const gateway = gatewayOf(credentials.identity, config.credentials);
   const site = { customer: gateway.customer, site: gateway.site };
-  const factoryRoot = await readRoot(config.root);
+  const factoryRoot = await readFactoryRoot(config.root);
 
   await using stack = new AsyncDisposableStack();
   const stopping = new AbortController();
@@ -264,18 +263,4 @@ function gatewayOf(identity: Identity, directory: string): GatewayIdentity {
   throw new WardcastError('CERT_WRONG_ROLE', `The credentials in ${directory} are those of ${identityPath(identity)}, which is no gateway`, {
     remedy: 'Issue credentials for this gateway with `wardcast pki`.',
   });
-}
-
-async function readRoot(file: string): Promise<Buffer> {
-  try {
-    const bytes = await readFile(file);
-    if (bytes.length <= MAX_ROOT_METADATA) return bytes;
-    throw new WardcastError('CONFIG_INVALID', `${file} has ${bytes.length} bytes: that is no root metadata`);
-  } catch (error) {
-    if (error instanceof WardcastError) throw error;
-    throw new WardcastError('CONFIG_INVALID', `The trusted root ${file} cannot be read: ${systemCode(error) ?? String(error)}`, {
-      remedy: "Set `root` to the 1.root.json that came with the provider's keys.",
-      cause: error,
-    });
-  }
 }
