@@ -5,6 +5,7 @@ import { loadCredentials } from '../certs/credentials.ts';
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type GatewayIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
+import { MAX_OUTBOX_PER_DEVICE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
@@ -25,7 +26,7 @@ import type { GatewayConfig } from './config.ts';
 import { Ledger, LedgerRecord } from './ledger.ts';
 import { printMessage } from './message.ts';
 import { Forwarder } from './outbox/forwarder.ts';
-import { keyOf } from './outbox/statements.ts';
+import { keyOf, outdated, ownerOf } from './outbox/statements.ts';
 import { ProgressThrottle } from './progress-throttle.ts';
 import { ChunkPull } from './relay/chunk-pull.ts';
 import { Relay } from './relay/relay.ts';
@@ -93,7 +94,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const state = await openState(join(config.data, 'state'));
   stack.defer(() => state.close());
   const store = await DiskChunkStore.open(join(config.data, 'chunks'), { log });
-  const outbox = await Outbox.open(state);
+  const outbox = await Outbox.open(state, { share: { of: ownerOf, capacity: MAX_OUTBOX_PER_DEVICE } });
   const ledger = await Ledger.open(new Table(state, 'ledger', LedgerRecord), () => store.bytes);
   stack.defer(() => ledger.save());
   stack.defer(async () => {
@@ -125,7 +126,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log,
   });
   stack.defer(() => chunks.close());
-  const forwarder = new Forwarder({ outbox, send: (bytes) => uplink.statement(bytes), clock, log });
+  const forwarder = new Forwarder({
+    outbox,
+    send: (bytes) => uplink.statement(bytes),
+    outdated: (stored) => outdated(stored, { rootPem: credentials.rootPem, now: clock.now() }),
+    clock,
+    log,
+  });
   stack.defer(() => forwarder.close());
 
   // The LAN.

@@ -1,7 +1,7 @@
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError } from '../shared/base/errors.ts';
 import { type Scope, scopePath } from '../shared/base/identity.ts';
-import { PLAN_DEBOUNCE } from '../shared/base/limits.ts';
+import { PLAN_DEBOUNCE, PLAN_RETRY_MAX, PLAN_RETRY_MIN } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Content, DeviceSnapshot, GroupSnapshot, Plan, PublishedRelease } from './plan.ts';
 import { plan } from './plan.ts';
@@ -15,6 +15,8 @@ export interface PlannerParts {
   readonly offer: (scope: Scope) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
+  /** In [0, 1); spreads retries. */
+  readonly random?: () => number;
   readonly signal: AbortSignal;
 }
 
@@ -25,7 +27,7 @@ interface Dirty {
   devices: Set<string> | undefined;
 }
 
-/** Looks at the plan again when something changed that it depends on. Nothing is polled. */
+/** Looks at the plan again when something changed that it depends on, or when something failed. Nothing is polled. */
 export class Planner {
   readonly #parts: PlannerParts;
   readonly #releases = new Map<string, Map<string, PublishedRelease>>();
@@ -33,6 +35,9 @@ export class Planner {
   /** Changes whose groups are to be found out: `customer/group`, or everything. */
   #wide = new Set<string | undefined>();
   #releasesStale = true;
+  /** Attempts in a row that failed, by group, and the groups that wait for the next one. */
+  readonly #failures = new Map<string, number>();
+  readonly #waiting = new Set<string>();
   #running: Promise<void> | undefined;
 
   constructor(parts: PlannerParts) {
@@ -98,16 +103,20 @@ export class Planner {
 
   async #run(): Promise<void> {
     const { clock, log, signal } = this.#parts;
+    let failures = 0;
     while (this.#dirty.size > 0 || this.#wide.size > 0) {
       try {
-        await clock.sleep(PLAN_DEBOUNCE, { signal });
+        await clock.sleep(failures === 0 ? PLAN_DEBOUNCE : this.#backoff(failures), { signal });
       } catch {
         // Stopping: the next start looks at everything.
         return;
       }
       try {
         await this.#act(plan(await this.#snapshot()));
+        failures = 0;
       } catch (error) {
+        // The registry cannot be read; what was to be looked at still is.
+        failures++;
         log.error('plan.failed', { error: toWardcastError(error) });
       }
     }
@@ -118,26 +127,72 @@ export class Planner {
     if (due.length > 0) log.info('plan.due', { devices: due.length, bundles: bundles.length, offers: offers.length });
     for (const { customer, site, group, ...content } of bundles) {
       const scope: Scope = { customer, site, group };
-      try {
+      await this.#attempt('bundle.failed', scope, async () => {
         await assign(scope, content);
         await offer(scope);
-      } catch (error) {
-        // One group's trouble (a role that expired, say) must not keep the others waiting.
-        log.error('bundle.failed', { ...scope, error: toWardcastError(error) });
-      }
+      });
     }
-    for (const scope of offers) await offer(scope);
+    for (const scope of offers) await this.#attempt('offer.failed', scope, () => offer(scope));
+  }
+
+  async #attempt(failed: string, scope: Scope, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.#failures.delete(scopePath(scope));
+    } catch (error) {
+      this.#failed(failed, scope, error);
+    }
+  }
+
+  /** One group's trouble (a role that expired, say) must not keep the others waiting; the group itself is looked at again later. */
+  #failed(event: string, { customer, site, group }: Scope, error: unknown): void {
+    const scope: Scope = { customer, site, group };
+    const name = scopePath(scope);
+    const failures = (this.#failures.get(name) ?? 0) + 1;
+    this.#failures.set(name, failures);
+    this.#parts.log.error(event, { ...scope, error: toWardcastError(error) });
+    if (!this.#waiting.has(name)) void this.#lookLater(scope, name, failures);
+  }
+
+  async #lookLater(scope: Scope, name: string, failures: number): Promise<void> {
+    const { clock, signal } = this.#parts;
+    this.#waiting.add(name);
+    try {
+      await clock.sleep(this.#backoff(failures), { signal });
+    } catch {
+      // Stopping: the next start looks at everything.
+      return;
+    }
+    this.#waiting.delete(name);
+    this.#mark(scope, undefined);
+    this.#kick();
+  }
+
+  #backoff(failures: number): number {
+    const { random = Math.random } = this.#parts;
+    return Math.min(PLAN_RETRY_MAX, PLAN_RETRY_MIN * 2 ** Math.min(16, failures - 1)) * (0.5 + random() / 2);
   }
 
   async #snapshot(): Promise<{ groups: GroupSnapshot[]; releases: ReadonlyMap<string, ReadonlyMap<string, PublishedRelease>> }> {
-    const wide = this.#wide;
-    this.#wide = new Set();
-    for (const which of wide) await this.#widen(which);
+    for (const which of this.#wide) {
+      // First out, then looked at: a change that comes meanwhile is looked at once more.
+      this.#wide.delete(which);
+      await this.#widen(which).catch((error: unknown) => {
+        this.#wide.add(which);
+        throw error;
+      });
+    }
+    if (this.#releasesStale) await this.#readReleases();
     const dirty = this.#dirty;
     this.#dirty = new Map();
-    if (this.#releasesStale) await this.#readReleases();
     const groups: GroupSnapshot[] = [];
-    for (const { scope, devices } of dirty.values()) groups.push(await this.#group(scope, devices));
+    for (const { scope, devices } of dirty.values()) {
+      try {
+        groups.push(await this.#group(scope, devices));
+      } catch (error) {
+        this.#failed('plan.failed', scope, error);
+      }
+    }
     return { groups, releases: this.#releases };
   }
 
@@ -151,10 +206,15 @@ export class Planner {
   async #readReleases(): Promise<void> {
     this.#releasesStale = false;
     this.#releases.clear();
-    for await (const { application, version, manifest, manifestSize, withdrawn } of this.#parts.registry.list(prefixes.releases())) {
-      const versions = this.#releases.get(application) ?? new Map<string, PublishedRelease>();
-      versions.set(version, { manifest, size: manifestSize, withdrawn: withdrawn !== null });
-      this.#releases.set(application, versions);
+    try {
+      for await (const { application, version, manifest, manifestSize, withdrawn } of this.#parts.registry.list(prefixes.releases())) {
+        const versions = this.#releases.get(application) ?? new Map<string, PublishedRelease>();
+        versions.set(version, { manifest, size: manifestSize, withdrawn: withdrawn !== null });
+        this.#releases.set(application, versions);
+      }
+    } catch (error) {
+      this.#releasesStale = true;
+      throw error;
     }
   }
 

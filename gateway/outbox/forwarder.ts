@@ -8,6 +8,8 @@ interface Options {
   readonly outbox: Outbox;
   /** Publishes upward; resolves when the other side acknowledged, which is no receipt. @throws CONNECTION_LOST */
   readonly send: (bytes: Buffer) => Promise<void>;
+  /** Whether what is stored would not be believed any more. */
+  readonly outdated: (stored: Buffer) => boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -35,13 +37,23 @@ export class Forwarder {
     return this.#o.outbox.size;
   }
 
-  /** Returns when the statement survives a power cut. @throws BUSY when the outbox is full, STORAGE_FAILED */
+  /** Returns when the statement, of which it is proven who signed it, survives a power cut. @throws BUSY when the outbox is full, STORAGE_FAILED */
   async put(key: string, bytes: Buffer): Promise<void> {
     const known = this.#o.outbox.has(key);
     await this.#o.outbox.put(key, bytes);
+    if (known) await this.#renew(key, bytes);
     // Said again by the device: it has no receipt yet, so ours may be lost as well.
     if (known && this.#up) this.#after = undefined;
     this.#wake();
+  }
+
+  /** The same words under a certificate of today take the place of those that were stored under one that has expired since. */
+  async #renew(key: string, bytes: Buffer): Promise<void> {
+    const { outbox, outdated, log } = this.#o;
+    const stored = await outbox.get(key);
+    if (stored === undefined || stored.equals(bytes) || !outdated(stored)) return;
+    await outbox.replace(key, bytes);
+    log.info('outbox.renewed', { statement: key });
   }
 
   /** The provider's receipt is here. @throws STORAGE_FAILED */

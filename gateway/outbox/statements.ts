@@ -1,5 +1,5 @@
 import { open } from '../../certs/envelope.ts';
-import { WardcastError } from '../../shared/base/errors.ts';
+import { isWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import { type DeviceIdentity, identityPath } from '../../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE } from '../../shared/base/limits.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
@@ -29,6 +29,22 @@ export function statementKey(bytes: Buffer, from: DeviceIdentity, o: { readonly 
 /** The key under which the statement waits that a receipt speaks of. */
 export function keyOf(statement: { readonly group: string; readonly device: string; readonly counter: number; readonly digest: string }): string {
   return [statement.group, statement.device, statement.counter, statement.digest].join('/');
+}
+
+/** The device that a key speaks of. */
+export function ownerOf(key: string): string {
+  return key.split('/', 2).join('/');
+}
+
+/** Whether a stored statement proves nothing any more, most likely because its certificate has expired: the provider would refuse it for ever. */
+export function outdated(stored: Buffer, o: { readonly rootPem: string; readonly now: number }): boolean {
+  try {
+    open(parse(stored).envelope, o.rootPem, { now: o.now });
+    return false;
+  } catch (error) {
+    if (!isWardcastError(error)) throw error;
+    return true;
+  }
 }
 
 function parse(bytes: Buffer): { envelope: Signed; payload: Buffer; statement: Statement } {

@@ -41,6 +41,8 @@ export const HANDSHAKE_TIMEOUT = 10 * SECOND;
 export const CONNECT_TIMEOUT = 10 * SECOND;
 /** Milliseconds a subscriber may leave the socket unread before it is dropped: it would stall the others (aedes' default is 60 s). */
 export const DRAIN_TIMEOUT = 10 * SECOND;
+/** Messages to one client that its socket has not taken yet, before it is dropped: each costs a few KiB however small it is, and honest bursts are smaller. */
+export const MAX_UNSENT_MESSAGES = 16_384;
 /** Connections one door holds at once: 1,000 agents of a site with room for reconnects. */
 export const MAX_CONNECTIONS = 4096;
 /** Connections that have not proven themselves yet, at once. */
@@ -80,6 +82,8 @@ export const MAX_BATCH_CHUNKS = 128;
 export const MAX_BATCH_BYTES = 8 * MiB;
 /** Connections one chunk client keeps to one source: one encrypts while the next waits for the disk; more only share the same two cores. */
 export const LAN_LANES = 3;
+/** Bytes a chunk client reads from one connection at once: a few TLS records. */
+export const LAN_READ_BUFFER = 64 * KiB;
 /** Chunks a chunk server reads from disk ahead of one socket. */
 export const LAN_READ_AHEAD = 8;
 /** Milliseconds a LAN request may stay silent. */
@@ -185,6 +189,8 @@ export const FREE_SPACE_RESERVE = 16 * MiB;
 export const FETCH_CONCURRENCY = 256;
 /** Statements waiting in an outbox: a device that reports every minute for a month. */
 export const MAX_OUTBOX = 50_000;
+/** Statements of one device waiting in a gateway's outbox: weeks of a device that connects every hour; a hacked one leaves the room to the others. */
+export const MAX_OUTBOX_PER_DEVICE = 1000;
 /** Corrupt chunks kept for people to look at; more tell nothing new. */
 export const MAX_QUARANTINED = 16;
 /** Writes that one synced batch of the local database takes: beyond that a batch only gets slower to fail. */
@@ -212,6 +218,9 @@ export const MAX_PARTIAL_UPLOADS = 64 * MiB;
 export const MAX_EXPECTED_UPLOADS = 1_000_000;
 /** Milliseconds that changes of the registry are gathered before the plan is looked at again. */
 export const PLAN_DEBOUNCE = 20;
+/** Milliseconds before the first and at most before a later attempt at a plan or an assignment that failed; jitter of a half. */
+export const PLAN_RETRY_MIN = 1 * SECOND;
+export const PLAN_RETRY_MAX = 5 * MINUTE;
 /** Manifests whose chunk index is held in memory. */
 export const MAX_INDEXED_MANIFESTS = 256;
 /** Groups' signed repositories (names and hashes, a few KiB each) held in memory. */

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { Client } from 'aedes';
 import { WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
-import { MAX_HELD_BYTES, MAX_HELD_PUBLISHES } from '../base/limits.ts';
+import { MAX_HELD_BYTES, MAX_HELD_PUBLISHES, MAX_SEND_QUEUE, MAX_UNSENT_MESSAGES } from '../base/limits.ts';
 import { covers } from '../wire/policy.ts';
 import { CONNECT, PacketGuard } from './packet-guard.ts';
 
@@ -30,6 +30,8 @@ export class BrokerSession {
   #ended = false;
   #heldPublishes = 0;
   #heldBytes = 0;
+  #unsentMessages = 0;
+  #unsentBytes = 0;
   #bulkTurn: Promise<void> = Promise.resolve();
 
   constructor(socket: Socket, identity: Identity, onViolation: (what: string, bytes: Buffer) => void) {
@@ -56,6 +58,11 @@ export class BrokerSession {
     return this.#client !== undefined;
   }
 
+  /** Resolves when it is opened or has ended. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
   get ended(): boolean {
     return this.#ended;
   }
@@ -70,6 +77,16 @@ export class BrokerSession {
     this.#ended = true;
     this.#ready.resolve();
     this.socket.destroy();
+  }
+
+  /** Payload bytes that the socket has not taken yet. */
+  get unsent(): number {
+    return this.#unsentBytes;
+  }
+
+  /** More waits for the client to read than it may leave lying. */
+  get behind(): boolean {
+    return this.#unsentMessages > MAX_UNSENT_MESSAGES || this.#unsentBytes > MAX_SEND_QUEUE;
   }
 
   hears(topic: string): boolean {
@@ -89,7 +106,14 @@ export class BrokerSession {
 
   /** Writes without waiting. aedes' own fan-out is never used: its emitter waits for the slowest subscriber and holds up all others. */
   write(topic: string, payload: Buffer, qos: 0 | 1, written: () => void = () => undefined): void {
-    this.#client?.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, written);
+    if (this.#client === undefined) return;
+    this.#unsentMessages++;
+    this.#unsentBytes += payload.length;
+    this.#client.publish({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, () => {
+      this.#unsentMessages--;
+      this.#unsentBytes -= payload.length;
+      written();
+    });
   }
 
   /**
@@ -98,7 +122,6 @@ export class BrokerSession {
    * @throws CONNECTION_LOST
    */
   async send(topic: string, payload: Buffer, qos: 0 | 1, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#client === undefined) await this.#ready.promise;
     if (qos === 1) return this.#written(topic, payload, qos);
     const { promise, resolve } = Promise.withResolvers<void>();
     const turn = this.#bulkTurn;

@@ -10,7 +10,6 @@ import {
   MAX_OPS_SESSIONS,
   MAX_PAYLOAD,
   MAX_REFUSED_PUBLISHES,
-  MAX_SEND_QUEUE,
   MAX_SUBSCRIPTIONS,
   MAX_TOPIC,
 } from '../base/limits.ts';
@@ -116,7 +115,14 @@ class AedesBroker implements AttachableBroker {
     const sessions = this.#sessionsOf(to);
     if (sessions.length === 0) throw lost(path);
     if (!this.#policy.mayRead(to, topic)) throw new WardcastError('DENIED', `${path} may not read ${printable(topic)}`, { context: { client: path } });
-    await Promise.all(sessions.map((session) => session.send(topic, payload, qos, signal)));
+    await Promise.all(
+      sessions.map(async (session) => {
+        if (!session.opened) await session.ready;
+        // Bulk goes one message at a time, and its sender waits. Nobody waits with what has to be said.
+        if (qos === 1) this.#evictIfBehind(session, topic);
+        await session.send(topic, payload, qos, signal);
+      }),
+    );
   }
 
   subscribe(filters: readonly string[], { signal }: { signal?: AbortSignal | undefined } = {}): AsyncIterable<Delivery> {
@@ -352,7 +358,10 @@ class AedesBroker implements AttachableBroker {
   }
 
   #tellRefused(session: BrokerSession, topic: string, code: ErrorCode, message: string): void {
-    session.write(down(session.identity, 'refused'), Buffer.from(JSON.stringify({ topic: printable(topic), code, message })), 0);
+    const to = down(session.identity, 'refused');
+    this.#evictIfBehind(session, to);
+    if (session.ended) return;
+    session.write(to, Buffer.from(JSON.stringify({ topic: printable(topic), code, message })), 0);
   }
 
   // ── what clients hear ─────────────────────────────────────────────────────────────────────────────────
@@ -366,12 +375,17 @@ class AedesBroker implements AttachableBroker {
 
   /** Never waits for one subscriber, so that none holds up the others; a frozen one is dropped by aedes after the drain timeout. */
   #fanOut(session: BrokerSession, topic: string, payload: Buffer, qos: 0 | 1): void {
-    if (session.socket.writableLength <= MAX_SEND_QUEUE) {
-      session.write(topic, payload, qos);
-      return;
-    }
-    this.#log.warn('broker.behind', { client: session.path, topic, unsent: session.socket.writableLength });
-    if (qos === 1) this.#evict(session);
+    if (qos === 1) this.#evictIfBehind(session, topic);
+    if (session.ended) return;
+    if (session.behind) this.#log.warn('broker.behind', { client: session.path, topic, unsent: session.unsent });
+    else session.write(topic, payload, qos);
+  }
+
+  /** What has to be said can neither be left out nor pile up until the drain timeout: at its next connection the client is told anew. */
+  #evictIfBehind(session: BrokerSession, topic: string): void {
+    if (session.ended || !session.behind) return;
+    this.#log.warn('broker.behind', { client: session.path, topic, unsent: session.unsent });
+    this.#evict(session);
   }
 
   #queuesFor(topic: string): DeliveryQueue[] {

@@ -142,8 +142,8 @@ export async function createTestSite(pki: TestPki, options: { applications?: rea
 const isGateway = (identity: Identity): boolean => identity.role === 'gateway';
 
 /** A device's connection to the gateway's broker; closed when the test is over. */
-export function deviceLink(port: number, credentials: Credentials): Link {
-  const link = openLink({ host: '127.0.0.1', port, credentials, expect: isGateway, log: silentLog, clock: systemClock });
+export function deviceLink(port: number, credentials: Credentials, log: Log = silentLog): Link {
+  const link = openLink({ host: '127.0.0.1', port, credentials, expect: isGateway, log, clock: systemClock });
   onTestFinished(() => link.close());
   return link;
 }
@@ -168,8 +168,8 @@ export function deviceOf({ identity }: Credentials): DeviceIdentity {
 }
 
 /** A signed statement as an agent makes it. */
-export function statementOf(credentials: Credentials, counter: number): { statement: Statement; bytes: Buffer } {
+export function statementOf(credentials: Credentials, counter: number, at = new Date()): { statement: Statement; bytes: Buffer } {
   const { customer, site, group, device } = deviceOf(credentials);
-  const statement: Statement = { type: 'inventory', customer, site, group, device, counter, at: new Date().toISOString(), agent: '1.0.0', applications: [] };
+  const statement: Statement = { type: 'inventory', customer, site, group, device, counter, at: at.toISOString(), agent: '1.0.0', applications: [] };
   return { statement, bytes: Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(statement)), credentials))) };
 }

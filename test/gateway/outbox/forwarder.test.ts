@@ -1,11 +1,15 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Forwarder } from '../../../gateway/outbox/forwarder.ts';
+import { outdated, statementKey } from '../../../gateway/outbox/statements.ts';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { WardcastError } from '../../../shared/base/errors.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import { Outbox } from '../../../shared/store/outbox.ts';
 import { openState } from '../../../shared/store/state.ts';
+import { DAY, type Papers, Workshop } from '../../support/bad-certificates.ts';
+import { credentialsOf, DEVICE_A } from '../../support/broker-rig.ts';
+import { statementOf } from '../../support/gateway-site.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 interface Bench {
@@ -14,7 +18,7 @@ interface Bench {
   fail: boolean;
 }
 
-async function bench(): Promise<Bench> {
+async function bench(isOutdated: (stored: Buffer) => boolean = () => false): Promise<Bench> {
   const state = await openState(join(await temporaryDirectory(), 'state'));
   const made: Bench = {
     sent: [],
@@ -26,6 +30,7 @@ async function bench(): Promise<Bench> {
         if (made.fail) throw new WardcastError('CONNECTION_LOST', 'cut');
         made.sent.push(bytes.toString());
       },
+      outdated: isOutdated,
       clock: systemClock,
       log: silentLog,
     }),
@@ -86,4 +91,26 @@ it('loses nothing when the line breaks in the middle of sending', async () => {
   await expect.poll(() => made.sent.length).toBe(5);
   expect(made.sent).toEqual(numbers(5));
   await made.forwarder.close();
+});
+
+it('takes the words signed anew for those whose certificate has expired meanwhile, and for no others', async () => {
+  const workshop = await Workshop.open();
+  const { rootPem } = workshop.leaf(DEVICE_A);
+  const old = workshop.leaf(DEVICE_A, { notAfter: new Date(workshop.now + DAY) });
+  let now = workshop.now;
+  const says = (papers: Papers): Buffer => statementOf(credentialsOf(papers, DEVICE_A), 1, new Date(workshop.now)).bytes;
+  const { forwarder, sent } = await bench((stored) => outdated(stored, { rootPem, now }));
+  const first = says(old);
+  const second = says(workshop.leaf(DEVICE_A));
+  const key = statementKey(first, DEVICE_A, { rootPem, now });
+  expect(statementKey(second, DEVICE_A, { rootPem, now })).toBe(key);
+  await forwarder.put(key, first);
+  await forwarder.put(key, second);
+  forwarder.lineUp();
+  await expect.poll(() => sent).toEqual([first.toString()]);
+  now += 2 * DAY;
+  await forwarder.put(key, second);
+  await expect.poll(() => sent).toEqual([first.toString(), second.toString()]);
+  expect(forwarder.waiting).toBe(1);
+  await forwarder.close();
 });

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Gateway } from '../../../gateway/gateway.ts';
 import { systemClock } from '../../../shared/base/clock.ts';
+import { MAX_OUTBOX_PER_DEVICE } from '../../../shared/base/limits.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import { createBonjourDiscovery } from '../../../shared/net/bonjour.ts';
 import type { Delivery, Link } from '../../../shared/net/broker.ts';
@@ -21,6 +22,7 @@ import {
   type TestSite,
   untilUp,
 } from '../../support/gateway-site.ts';
+import { RecordingLog } from '../../support/recording-log.ts';
 import { makeRelease, type TestRelease } from '../../support/scripted-provider.ts';
 
 const MIB = 1024 * 1024;
@@ -237,6 +239,27 @@ describe('statements', () => {
     const { statement, bytes } = statementOf(credentials, 1);
     await link.publish(up(credentials.identity, 'statement'), bytes);
     await expect.poll(() => site.provider.statements).toEqual([statement]);
+  });
+});
+
+describe('statements of a device that talks too much', () => {
+  it('are refused beyond its share as long as no receipts come, with a notice, and those of others are kept', async () => {
+    const { site, gateway } = await ready();
+    site.provider.receipts = false;
+    const credentials = await pki.device('ct-1');
+    const log = new RecordingLog();
+    const link = deviceLink(gateway.port, credentials, log);
+    record(link, [downFilter(credentials.identity)]);
+    await untilUp(link);
+    const made = Array.from({ length: MAX_OUTBOX_PER_DEVICE + 2 }, (_, n) => statementOf(credentials, n + 1));
+    await Promise.all(made.map(({ bytes }) => link.publish(up(credentials.identity, 'statement'), bytes)));
+    await expect.poll(() => log.all('link.publish_refused').map(({ notice }) => JSON.parse(String(notice)).code)).toEqual(['BUSY', 'BUSY']);
+    const other = await pki.device('ct-2');
+    const honest = deviceLink(gateway.port, other);
+    await untilUp(honest);
+    const { statement, bytes } = statementOf(other, 1);
+    await honest.publish(up(other.identity, 'statement'), bytes);
+    await expect.poll(() => site.provider.statements).toContainEqual(statement);
   });
 });
 

@@ -12,7 +12,9 @@ import {
   MAX_PACKET,
   MAX_PAYLOAD,
   MAX_REFUSED_PUBLISHES,
+  MAX_SEND_QUEUE,
   MAX_SUBSCRIPTIONS,
+  MAX_UNSENT_MESSAGES,
 } from '../../../shared/base/limits.ts';
 import type { Presence } from '../../../shared/net/broker.ts';
 import { announce, announceFilter, down, downFilter, UP_FILTERS, up } from '../../../shared/wire/topics.ts';
@@ -146,6 +148,37 @@ describe('The embedded broker', () => {
     const link = await rig.linked(DEVICE_A);
     await link.publish(up(DEVICE_A, 'hello'), Buffer.from('x'));
     await rig.linkLog.seen('link.publish_refused', ({ notice }) => String(notice).includes('BUSY'));
+  });
+
+  it.each([
+    ['many', MAX_UNSENT_MESSAGES + 100, 16],
+    ['much', MAX_SEND_QUEUE / MAX_PAYLOAD + 40, MAX_PAYLOAD],
+  ])('drops a client that never reads when %s messages to it pile up, long before the drain timeout', async (_what, count, bytes) => {
+    await openRig({ broker: { drainTimeout: 600_000 } });
+    const frozen = await rig.raw(DEVICE_A);
+    frozen.write(connectPacket(identityPath(DEVICE_A)));
+    expect(await answer(frozen)).toEqual([0x20, 2, 0, 0]);
+    frozen.pause();
+    const payload = Buffer.alloc(bytes);
+    const sends = Array.from({ length: count }, () => rig.broker.send(DEVICE_A, down(DEVICE_A, 'receipt'), payload));
+    const results = await Promise.allSettled(sends);
+    expect(results.at(-1)).toMatchObject({ status: 'rejected', reason: { code: 'CONNECTION_LOST' } });
+    expect(rig.broker.connected(DEVICE_A)).toBe(false);
+    expect(rig.log.all('broker.behind')).toHaveLength(1);
+  });
+
+  it('drops a client that asks for refusals and never reads them', async () => {
+    await openRig({ broker: { drainTimeout: 600_000, policy: { mayPublish: () => true, mayRead: () => true } } });
+    const frozen = await rig.raw(DEVICE_A);
+    frozen.write(connectPacket(identityPath(DEVICE_A)));
+    expect(await answer(frozen)).toEqual([0x20, 2, 0, 0]);
+    frozen.pause();
+    const topic = Buffer.from('x'.repeat(1000));
+    const publish = Buffer.concat([Buffer.from([0x30, 0x80 | (1002 & 0x7f), 1002 >> 7, 1000 >> 8, 1000 & 0xff]), topic]);
+    const flood = Buffer.concat(Array.from({ length: 1000 }, () => publish));
+    for (let i = 0; i < 60; i++) frozen.write(flood);
+    await rig.log.seen('broker.behind');
+    expect(rig.broker.connected(DEVICE_A)).toBe(false);
   });
 
   it('gives the place to the newer connection of the same identity', async () => {

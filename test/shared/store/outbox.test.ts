@@ -46,6 +46,42 @@ describe('Outbox', () => {
     expect(await keys(outbox)).toEqual(['b', 'c']);
   });
 
+  it('gives everybody a share: who has filled it is refused with BUSY, also after a restart, and the others are not', async () => {
+    const directory = await temporaryDirectory();
+    const db = await state(directory);
+    const share = { of: (key: string) => key.slice(0, 1), capacity: 2 };
+    const outbox = await Outbox.open(db, { share });
+    for (const key of ['a1', 'a2']) await outbox.put(key, Buffer.from('1'));
+    await expect(outbox.put('a3', Buffer.from('1'))).rejects.toSatisfy((error) => isWardcastError(error, 'BUSY'));
+    await outbox.put('a2', Buffer.from('said again'));
+    await outbox.put('b1', Buffer.from('1'));
+    await db.close();
+    const again = await Outbox.open(await state(directory), { share });
+    await expect(again.put('a3', Buffer.from('1'))).rejects.toSatisfy((error) => isWardcastError(error, 'BUSY'));
+    await Promise.all([again.delete('a1'), again.delete('a1')]);
+    await again.put('a3', Buffer.from('1'));
+    await expect(again.put('a4', Buffer.from('1'))).rejects.toSatisfy((error) => isWardcastError(error, 'BUSY'));
+    expect(await keys(again)).toEqual(['a2', 'b1', 'a3']);
+  });
+
+  it('replaces in its place, durably, and never brings back what is gone', async () => {
+    const directory = await temporaryDirectory();
+    const db = await state(directory);
+    const outbox = await Outbox.open(db);
+    for (const key of ['a', 'b', 'c']) await outbox.put(key, Buffer.from('old'));
+    await outbox.replace('b', Buffer.from('new'));
+    await Promise.all([outbox.delete('c'), outbox.replace('c', Buffer.from('new'))]);
+    await outbox.replace('d', Buffer.from('new'));
+    expect((await outbox.get('b'))?.toString()).toBe('new');
+    expect(await outbox.get('c')).toBeUndefined();
+    await db.close();
+    const again = await Outbox.open(await state(directory));
+    expect((await again.list(10)).map(({ key, value }) => [key, value.toString()])).toEqual([
+      ['a', 'old'],
+      ['b', 'new'],
+    ]);
+  });
+
   it('lists in pages', async () => {
     const outbox = await Outbox.open(await state());
     await Promise.all(Array.from({ length: 25 }, (_, n) => outbox.put(`k${n}`, Buffer.from('x'))));
