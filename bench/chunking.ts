@@ -1,20 +1,14 @@
 import { execFile } from 'node:child_process';
-import { createCipheriv } from 'node:crypto';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { split } from '../shared/bundle/chunker.ts';
 import { sha256 } from '../shared/bundle/digest.ts';
-import { ensurePrograms } from '../test/support/debian.ts';
+import { seededBytes } from './content.ts';
 import { type Bench, median, type Row, round } from './row.ts';
 
 const run = promisify(execFile);
 const MiB = 1 << 20;
-
-/** Incompressible bytes that are the same in every run. */
-export function seededBytes(length: number): Buffer {
-  return createCipheriv('aes-128-ctr', Buffer.alloc(16, 7), Buffer.alloc(16)).update(Buffer.alloc(length));
-}
 
 /** Chunking of one buffer in memory, beside SHA-256 alone (the floor of any content addressing) and casync from file to store. */
 export const bench: Bench = async ({ quick, runs, directory, note }) => {
@@ -22,9 +16,8 @@ export const bench: Bench = async ({ quick, runs, directory, note }) => {
   const bytes = seededBytes(size);
   const file = path.join(directory, 'content');
   await writeFile(file, bytes);
-  await ensurePrograms(['casync']);
 
-  const contestants: Record<string, () => void | Promise<unknown>> = {
+  const contestants: Record<string, () => unknown> = {
     wardcast: () => {
       for (const chunk of split(bytes)) if (chunk.length === 0) throw new Error('empty chunk');
     },
@@ -49,5 +42,7 @@ export const bench: Bench = async ({ quick, runs, directory, note }) => {
       note(`run ${i + 1}: ${name} ${Math.round(mbps)} MB/s`);
     }
   const reference = median(speeds.get('sha256') ?? []);
-  return [...speeds].map(([contestant, all]): Row => ({ bench: 'chunking', contestant, mib: size / MiB, mbPerSecond: round(median(all)), ratio: round(median(all) / reference) }));
+  return [...speeds].map(
+    ([contestant, all]): Row => ({ bench: 'chunking', contestant, mib: size / MiB, mbPerSecond: round(median(all)), ratio: round(median(all) / reference) }),
+  );
 };

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import os from 'node:os';
 import { promisify } from 'node:util';
 
@@ -7,13 +7,17 @@ const run = promisify(execFile);
 
 /** What a figure was measured on. */
 export async function describeMachine(): Promise<Record<string, string | number>> {
-  const git = await run('git', ['rev-parse', '--short', 'HEAD']).then(
+  const git = await run('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname }).then(
     ({ stdout }) => stdout.trim(),
     () => 'unknown',
   );
-  const dirty = await run('git', ['status', '--porcelain', '--untracked-files=no']).then(
+  const dirty = await run('git', ['status', '--porcelain'], { cwd: import.meta.dirname }).then(
     ({ stdout }) => (stdout === '' ? '' : '+changes'),
     () => '',
+  );
+  const congestion = await readFile('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').then(
+    (text) => text.trim(),
+    () => 'unknown',
   );
   return {
     commit: `${git}${dirty}`,
@@ -22,19 +26,39 @@ export async function describeMachine(): Promise<Record<string, string | number>
     cores: os.cpus().length,
     memoryMiB: Math.round(os.totalmem() / 1048576),
     kernel: os.release(),
+    congestionControl: congestion,
+    load: Math.round((os.loadavg()[0] ?? 0) * 10) / 10,
     at: new Date().toISOString(),
   };
 }
 
 /** Resident memory of a process in KiB. */
 export async function rssOf(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0);
+  return statusField(pid, 'VmRSS');
 }
 
-/** User and system CPU seconds a process has used. */
+/** Times the process went to sleep by itself and was woken, all its threads together. */
+export async function wakeUpsOf(pid: number): Promise<number> {
+  let sum = 0;
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    const status = await readFile(`/proc/${pid}/task/${thread}/status`, 'utf8').catch(() => '');
+    sum += Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+  }
+  return sum;
+}
+
+/** CPU seconds a process has used, all its living threads together, to the nanosecond. */
 export async function cpuOf(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+  let nanoseconds = 0;
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    // A thread may end between the two looks.
+    const text = await readFile(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').catch(() => '0');
+    nanoseconds += Number(text.split(' ')[0]);
+  }
+  return nanoseconds / 1e9;
+}
+
+async function statusField(pid: number, field: string): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
 }

@@ -7,17 +7,23 @@ import { EXIT } from './exit-status.ts';
 
 export type Daemon = 'provider' | 'gateway' | 'agent';
 
-/** The file that is a daemon's whole program: it is started as a process of its own, never imported. */
-export function daemonProgram(daemon: Daemon): string {
-  return fileURLToPath(new URL(`../${daemon}/main.ts`, import.meta.url));
+/**
+ * How Node is told to stay small. Chunks live for a moment: a small young generation frees them before they press for full collections, and malloc
+ * needs no arena for each thread. Measured: a quarter less CPU while chunks are served, 35 MiB less memory (docs/performance.md).
+ */
+export const NODE_SETTINGS = { flags: ['--max-semi-space-size=2'], env: { MALLOC_ARENA_MAX: '2' } } as const;
+
+/** Arguments of Node and environment that start a daemon: its main.ts is a process of its own, never imported. */
+export function daemonStart(daemon: Daemon, config: string): { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv } {
+  const program = fileURLToPath(new URL(`../${daemon}/main.ts`, import.meta.url));
+  return { args: [...NODE_SETTINGS.flags, program, '--config', config], env: { ...process.env, ...NODE_SETTINGS.env } };
 }
 
 export function declareDaemon(parent: Command, daemon: Daemon, description: string): void {
   const group = inherit(parent.command(daemon)).description(description);
   leaf(group, 'run', `${description}; logs JSON lines to standard error`, async ({ options, output }) => {
-    const child = spawn(process.execPath, [daemonProgram(daemon), '--config', options.needed('config', '--config')], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
+    const { args, env } = daemonStart(daemon, options.needed('config', '--config'));
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'], env });
     const status = await outlive(child);
     output.result({ daemon, exitStatus: status }, () => undefined);
     return status;

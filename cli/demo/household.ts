@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { WardcastError } from '../../shared/base/errors.ts';
-import { type Daemon, daemonProgram } from '../daemon.ts';
+import { type Daemon, daemonStart } from '../daemon.ts';
 
 /** Milliseconds: a loaded machine may take long to start a daemon; then something is wrong. */
 const START_TIMEOUT = 30_000;
@@ -52,9 +52,8 @@ export class Inhabitant {
     signal.throwIfAborted();
     // A start that was under way when the house was closed would outlive it.
     if (this.#house.closed) throw new WardcastError('ABORTED', `${this.name} is not started any more`);
-    const child = spawn(process.execPath, [daemonProgram(this.#daemon), '--config', this.#config], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const { args, env } = daemonStart(this.#daemon, this.#config);
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
     this.#child = child;
     const file = createWriteStream(this.#log, { flags: 'a' });
     this.#ended = new Promise((resolve) => {

@@ -12,6 +12,7 @@ import type { CallOptions, ChunkSource } from '../store/chunk-source.ts';
 import { FrameParser, printHashes } from './chunk-frames.ts';
 import { dial } from './dial.ts';
 import { ALPN } from './door.ts';
+import { HttpLane } from './http-lane.ts';
 import { Waiters } from './waiters.ts';
 
 export interface HttpsSourceOptions {
@@ -47,13 +48,15 @@ export class HttpsChunkSource implements ChunkSource {
   readonly #queued = new Map<string, Job>();
   readonly #asked = new Map<string, Job>();
   readonly #closing = new AbortController();
-  #busyLanes = 0;
+  /** Connections for chunks; the agent below has the one for signed files. */
+  readonly #idleLanes: HttpLane[] = [];
+  readonly #lanesInUse = new Set<HttpLane>();
   #scheduled = false;
 
   constructor(options: HttpsSourceOptions) {
     this.#o = options;
     this.#lanes = options.lanes ?? LAN_LANES;
-    this.#agent = new DialAgent(options, this.#lanes, this.#closing.signal);
+    this.#agent = new DialAgent(options, this.#closing.signal);
   }
 
   /** Nothing is asked: whoever serves a bundle has all or most of it, and get() tells. */
@@ -90,6 +93,7 @@ export class HttpsChunkSource implements ChunkSource {
     const reason = new WardcastError('CONNECTION_LOST', 'The source was closed');
     this.#closing.abort(reason);
     this.#agent.destroy();
+    for (const lane of [...this.#idleLanes, ...this.#lanesInUse]) lane.close();
     for (const jobs of [this.#queued, this.#asked]) {
       for (const job of jobs.values()) job.reject(reason);
       jobs.clear();
@@ -109,20 +113,16 @@ export class HttpsChunkSource implements ChunkSource {
   }
 
   #fillLanes(): void {
-    while (this.#busyLanes < this.#lanes && this.#queued.size > 0) {
+    while (this.#lanesInUse.size < this.#lanes && this.#queued.size > 0) {
       // Shared out evenly, so that one lane does not take what the others could carry.
-      const share = Math.ceil(this.#queued.size / (this.#lanes - this.#busyLanes));
+      const share = Math.ceil(this.#queued.size / (this.#lanes - this.#lanesInUse.size));
       const count = Math.min(share, MAX_BATCH_CHUNKS, MAX_BATCH_BYTES / CHUNK_AVG);
       const batch = [...this.#queued.values()].slice(0, count);
       for (const job of batch) {
         this.#queued.delete(job.hash);
         this.#asked.set(job.hash, job);
       }
-      this.#busyLanes += 1;
-      void this.#carry(batch).finally(() => {
-        this.#busyLanes -= 1;
-        this.#fillLanes();
-      });
+      void this.#carry(batch).finally(() => this.#fillLanes());
     }
   }
 
@@ -134,15 +134,22 @@ export class HttpsChunkSource implements ChunkSource {
       answered += 1;
       this.#settle(job, bytes);
     };
+    const parser = new FrameParser(MAX_PAYLOAD);
+    let denied = false;
+    const lane = this.#idleLanes.pop() ?? new HttpLane({ ...this.#o, protocol: ALPN.http, signal: this.#closing.signal });
+    this.#lanesInUse.add(lane);
     try {
-      const body = printHashes(batch.map((job) => job.hash));
-      const response = await this.#request('POST', 'chunks', body, undefined);
-      if (response.statusCode === 404) {
-        response.resume();
-        for (const _ of batch) answer(undefined);
-        return;
-      }
-      await this.#readFrames(this.#accept(response), answer);
+      await lane.post(this.#path('chunks'), printHashes(batch.map((job) => job.hash)), {
+        onHead: ({ status, headers }) => {
+          denied = status === 404;
+          if (!denied && status !== 200) throw this.#refusal(status, headers.get('x-wardcast-refused'));
+        },
+        onBody: (bytes) => {
+          if (!denied) for (const frame of parser.push(bytes)) answer(frame);
+        },
+      });
+      if (denied) for (const _ of batch) answer(undefined);
+      if (!parser.clean) throw new WardcastError('PROTOCOL_VIOLATION', `The answer of ${this.#address} ends within a chunk`);
       if (answered < batch.length) throw new WardcastError('PROTOCOL_VIOLATION', `${this.#address} sent fewer chunks than were asked for`);
     } catch (error) {
       const failure = toWardcastError(error, 'CONNECTION_LOST', `The answer of ${this.#address} broke off`);
@@ -151,6 +158,9 @@ export class HttpsChunkSource implements ChunkSource {
         job.reject(failure);
       }
       if (!this.#closing.signal.aborted) this.#o.log.debug('fetch.batch-failed', { address: this.#address, chunks: batch.length - answered, error: failure });
+    } finally {
+      this.#lanesInUse.delete(lane);
+      this.#idleLanes.push(lane);
     }
   }
 
@@ -169,25 +179,6 @@ export class HttpsChunkSource implements ChunkSource {
     }
   }
 
-  async #readFrames(response: IncomingMessage, answer: (bytes: Buffer | undefined) => void): Promise<void> {
-    const parser = new FrameParser(MAX_PAYLOAD);
-    // Events, not an async iterator: it costs a promise per 16 KiB.
-    await new Promise<void>((resolve, reject) => {
-      response.on('data', (bytes: Buffer) => {
-        try {
-          for (const frame of parser.push(bytes)) answer(frame);
-        } catch (error) {
-          response.destroy();
-          reject(error);
-        }
-      });
-      response.once('end', resolve);
-      response.once('error', reject);
-      response.once('close', () => reject(new WardcastError('CONNECTION_LOST', `${this.#address} broke off its answer`)));
-    });
-    if (!parser.clean) throw new WardcastError('PROTOCOL_VIOLATION', `The answer of ${this.#address} ends within a chunk`);
-  }
-
   // ── requests ──────────────────────────────────────────────────────────────────────────────────────────
 
   get #address(): string {
@@ -197,7 +188,7 @@ export class HttpsChunkSource implements ChunkSource {
   async #file(path: string, { maxBytes, signal }: { maxBytes: number; signal?: AbortSignal | undefined }): Promise<Buffer | undefined> {
     signal?.throwIfAborted();
     this.#closing.signal.throwIfAborted();
-    const response = await this.#request('GET', path, undefined, signal);
+    const response = await this.#request(path, signal);
     if (response.statusCode === 404) {
       response.resume();
       return undefined;
@@ -224,23 +215,30 @@ export class HttpsChunkSource implements ChunkSource {
     if (response.statusCode === 200) return response;
     response.destroy();
     const refused = response.headers['x-wardcast-refused'];
-    if (typeof refused === 'string' && isErrorCode(refused)) {
-      throw new WardcastError('CERT_REFUSED_BY_PEER', `${this.#address} refused us: ${ERROR_CODES[refused]} (${refused})`, {
+    throw this.#refusal(response.statusCode, typeof refused === 'string' ? refused : undefined);
+  }
+
+  #refusal(status: number | undefined, refused: string | undefined): WardcastError {
+    if (refused !== undefined && isErrorCode(refused)) {
+      return new WardcastError('CERT_REFUSED_BY_PEER', `${this.#address} refused us: ${ERROR_CODES[refused]} (${refused})`, {
         remedy: 'The log of that daemon says more (event door.refused).',
         context: { refused },
       });
     }
-    throw new WardcastError('PROTOCOL_VIOLATION', `${this.#address} answered with status ${response.statusCode}`, {
+    return new WardcastError('PROTOCOL_VIOLATION', `${this.#address} answered with status ${status}`, {
       remedy: 'Is this a Wardcast daemon of the same version?',
     });
   }
 
-  async #request(method: 'GET' | 'POST', path: string, body: Buffer | undefined, signal: AbortSignal | undefined, again = true): Promise<IncomingMessage> {
+  #path(of: string): string {
+    return `/v1/${scopePath(this.#o.scope)}/${of}`;
+  }
+
+  async #request(path: string, signal: AbortSignal | undefined, again = true): Promise<IncomingMessage> {
     const request = http.request({
       agent: this.#agent,
-      method,
-      path: `/v1/${scopePath(this.#o.scope)}/${path}`,
-      headers: { host: 'wardcast', ...(body === undefined ? {} : { 'content-length': body.length }) },
+      path: this.#path(path),
+      headers: { host: 'wardcast' },
       timeout: LAN_TIMEOUT,
       ...(signal === undefined ? {} : { signal }),
     });
@@ -250,13 +248,13 @@ export class HttpsChunkSource implements ChunkSource {
       return await new Promise<IncomingMessage>((resolve, reject) => {
         request.once('response', resolve);
         request.on('error', reject);
-        request.end(body);
+        request.end();
       });
     } catch (error) {
       signal?.throwIfAborted();
       this.#closing.signal.throwIfAborted();
       // A kept connection may have been closed by the other side just now: nothing was answered, so nothing is done twice.
-      if (again && request.reusedSocket && !(error instanceof WardcastError)) return this.#request(method, path, body, signal, false);
+      if (again && request.reusedSocket && !(error instanceof WardcastError)) return this.#request(path, signal, false);
       throw toWardcastError(error, 'CONNECTION_LOST', `The connection to ${this.#address} broke`);
     }
   }
@@ -267,9 +265,9 @@ class DialAgent extends http.Agent {
   readonly #o: HttpsSourceOptions;
   readonly #signal: AbortSignal;
 
-  constructor(options: HttpsSourceOptions, lanes: number, signal: AbortSignal) {
-    // One more than lanes: a signed file need not wait behind chunks.
-    super({ keepAlive: true, maxSockets: lanes + 1, maxFreeSockets: lanes + 1, timeout: LAN_TIMEOUT });
+  constructor(options: HttpsSourceOptions, signal: AbortSignal) {
+    // Signed files have a connection of their own: none waits behind chunks.
+    super({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1, timeout: LAN_TIMEOUT });
     this.#o = options;
     this.#signal = signal;
   }

@@ -1,5 +1,5 @@
 import net, { type Socket } from 'node:net';
-import tls, { type SecureContext, type TLSSocket } from 'node:tls';
+import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
 import { identityOfPeer } from '../../certs/identity.ts';
 import { clientSideTlsError, verdictError } from '../../certs/tls-errors.ts';
@@ -21,11 +21,13 @@ export interface DialOptions {
   readonly protocol: string;
   readonly clock: Clock;
   readonly signal?: AbortSignal | undefined;
+  /** What is read comes into this one buffer and is told to the callback (as `onread` of node:net); the socket emits no data then. */
+  readonly onRead?: { readonly buffer: Buffer; readonly callback: (count: number) => boolean };
 }
 
 export interface Dialled {
   readonly socket: TLSSocket;
-  /** The TCP socket below: its counters count what crosses the line. */
+  /** The TCP socket below: its counters count what crosses the line. With `onRead` there is none, and this is the TLS socket. */
   readonly raw: Socket;
   readonly identity: Identity;
 }
@@ -35,16 +37,17 @@ export interface Dialled {
  * @throws CONNECTION_FAILED, TLS_EXPECTED, TLS_FAILED, TRUST_ROOT_WRONG, SERVER_NAME_WRONG, CERT_*, ABORTED
  */
 export async function dial(options: DialOptions): Promise<Dialled> {
-  const { host, port, signal } = options;
+  const { signal } = options;
   if (signal?.aborted) throw new WardcastError('ABORTED', 'The work was cancelled', { cause: signal.reason });
-  const raw = net.connect({ host, port, noDelay: true, keepAlive: true });
-  const socket = await handshake(raw, options);
+  const { socket, raw } = await handshake(options);
   return { socket, raw, identity: judge(socket, options) };
 }
 
-function handshake(raw: Socket, { host, port, credentials, serverName, protocol, signal }: DialOptions): Promise<TLSSocket> {
+function handshake(o: DialOptions): Promise<Omit<Dialled, 'identity'>> {
+  const { host, port, signal } = o;
   const address = `${host}:${port}`;
   return new Promise((resolve, reject) => {
+    const raw = o.onRead === undefined ? net.connect({ host, port, noDelay: true, keepAlive: true }) : connectReading(o, o.onRead);
     const fail = (error: Error): void => {
       done();
       raw.destroy();
@@ -76,30 +79,51 @@ function handshake(raw: Socket, { host, port, credentials, serverName, protocol,
     signal?.addEventListener('abort', onAbort, { once: true });
     raw.once('error', fail);
     raw.once('close', onClose);
+    const secure = (socket: TLSSocket): void => {
+      socket.on('error', fail);
+      socket.once('secureConnect', () => {
+        done();
+        socket.removeListener('error', fail);
+        socket.on('error', () => undefined);
+        resolve({ socket, raw });
+      });
+    };
+    if (raw instanceof TLSSocket) {
+      raw.once('connect', () => raw.setNoDelay(true).setKeepAlive(true));
+      secure(raw);
+      return;
+    }
     raw.once('connect', () => {
       try {
-        const socket = tls.connect({
-          socket: raw,
-          secureContext: contextOf(credentials),
-          ALPNProtocols: [protocol],
-          ...(serverName === undefined ? {} : { servername: serverName }),
-          // Judged below, before a byte is sent or read: so that the server can be told why it is refused.
-          rejectUnauthorized: false,
-          checkServerIdentity: () => undefined,
-        });
-        socket.on('error', fail);
-        socket.once('secureConnect', () => {
-          done();
-          socket.removeListener('error', fail);
-          socket.on('error', () => undefined);
-          resolve(socket);
-        });
+        secure(tls.connect({ ...tlsOptions(o), socket: raw }));
       } catch (error) {
         // A key that does not belong to the certificate throws here, at once.
         fail(error instanceof Error ? error : new Error(String(error)));
       }
     });
   });
+}
+
+/** @throws KEY_UNUSABLE, CERT_KEY_MISMATCH */
+function connectReading(o: DialOptions, onread: NonNullable<DialOptions['onRead']>): TLSSocket {
+  // node:tls hands `onread` to node:net, which its types do not know.
+  const options = { ...tlsOptions(o), host: o.host, port: o.port, onread };
+  try {
+    return tls.connect(options);
+  } catch (error) {
+    throw at(`${o.host}:${o.port}`, clientSideTlsError(error instanceof Error ? error : new Error(String(error))));
+  }
+}
+
+function tlsOptions({ credentials, serverName, protocol }: DialOptions): ConnectionOptions {
+  return {
+    secureContext: contextOf(credentials),
+    ALPNProtocols: [protocol],
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    // Judged below, before a byte is sent or read: so that the server can be told why it is refused.
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  };
 }
 
 const contexts = new WeakMap<Credentials, SecureContext>();
