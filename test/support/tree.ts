@@ -2,13 +2,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { sha256 } from '../../shared/bundle/digest.ts';
 
-/** Every file below a directory, by path: its content. For small trees. */
-export async function readTree(directory: string): Promise<Map<string, Buffer>> {
+/** Every file below a directory, by path: its content. For small trees. Never through a link: the recursive readdir of Node 26 follows them. */
+export async function readTree(directory: string, inside = ''): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
-  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const file = path.join(entry.parentPath, entry.name);
-    files.set(path.relative(directory, file), await readFile(file));
+  for (const entry of await readdir(path.join(directory, inside), { withFileTypes: true })) {
+    const name = path.join(inside, entry.name);
+    if (entry.isFile()) files.set(name, await readFile(path.join(directory, name)));
+    if (entry.isDirectory()) for (const [below, content] of await readTree(directory, name)) files.set(below, content);
   }
   return files;
 }
