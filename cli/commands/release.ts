@@ -1,15 +1,19 @@
 import type { Command } from 'commander';
 import { systemCode } from '../../shared/base/errors.ts';
 import type { Hooks } from '../../shared/bundle/manifest.ts';
+import type { SecretSource } from '../../shared/trust/secret-source.ts';
 import { argument, type Call, id, inherit, leaf, releaseName, usage } from '../command.ts';
 import { withConnection, withOps } from '../connection.ts';
+import { withSecrets } from '../keys/key-commands.ts';
+import { secretsOf } from '../keys/secrets.ts';
 import { bytesText, percent } from '../units.ts';
 
 export function declare(parent: Command, description: string): void {
   const group = inherit(parent.command('release')).description(description);
 
-  leaf(group, 'sign <folder> <application@version>', 'chunk a folder and sign its manifest; offline, with the release key', sign)
-    .requiredOption('--keys <dir>', 'the folder made by `keys create`; only the release key of this application is used')
+  withSecrets(leaf(group, 'sign <folder> <application@version>', 'chunk a folder and sign its manifest; offline, with the release key', sign))
+    .option('--keys <dir>', 'the folder made by `keys create`; only the release key of this application is used')
+    .option('--key <key>', 'instead: the release key itself, a file or a token as pkcs11: URI')
     .option('--workspace <dir>', 'where signed releases are kept', 'workspace')
     .option('--pre-activate <path>', 'an executable of the release to run before it is activated')
     .option('--post-activate <path>', 'an executable of the release to run after it was activated')
@@ -29,7 +33,7 @@ export function declare(parent: Command, description: string): void {
   withConnection(leaf(group, 'list [application]', 'published releases', list));
 
   withConnection(
-    leaf(group, 'withdraw <application@version>', 'it must not be installed any more; where it runs it keeps running', withdraw)
+    withSecrets(leaf(group, 'withdraw <application@version>', 'it must not be installed any more; where it runs it keeps running', withdraw))
       .requiredOption('--reason <text>', 'why, for the record')
       .option('--keys <dir>', 'with the release key at hand: sign the application anew without it, too')
       .option('--workspace <dir>', 'where it was signed', 'workspace'),
@@ -47,7 +51,8 @@ async function sign(call: Call): Promise<undefined> {
     directory,
     ...release,
     workspace,
-    keyFile: await releaseKeyFile(call.options.needed('keys', '--keys'), release.application),
+    keyFile: call.options.text('key') ?? (await releaseKeyFile(call.options.needed('keys', '--keys or --key'), release.application)),
+    secrets: secretsOf(call.options),
     hooks: hooks(call),
     sbom: await sbom(call, directory),
     minimumAgent,
@@ -83,12 +88,12 @@ async function sbom(call: Call, directory: string): Promise<{ path: string; sha2
 }
 
 async function releaseKeyFile(keys: string, application: string): Promise<string> {
-  const [{ ceremonyLayout }, { releaseRole }, { join }] = await Promise.all([
+  const [{ ceremonyLayout }, { releaseRole }, { findKey }] = await Promise.all([
     import('../../provider/publish/ceremony.ts'),
     import('../../shared/trust/roles.ts'),
-    import('node:path'),
+    import('../../shared/trust/open-signer.ts'),
   ]);
-  return join(ceremonyLayout(keys).offline, `${releaseRole(application)}.pem`);
+  return findKey(ceremonyLayout(keys).offline, releaseRole(application));
 }
 
 /** Milliseconds between two words about the same work: what is quick needs none. */
@@ -142,14 +147,14 @@ async function withdraw(call: Call): Promise<undefined> {
   const reason = call.options.needed('reason', '--reason');
   const keys = call.options.text('keys');
   const workspace = call.options.needed('workspace', '--workspace');
-  const role = keys === undefined ? undefined : await signedWithout({ application, version, keys, workspace });
+  const role = keys === undefined ? undefined : await signedWithout({ application, version, keys, workspace, secrets: secretsOf(call.options) });
   const done = await withOps(call, (ops) =>
     ops.call('release.withdraw', { application, version, reason, ...(role === undefined ? {} : { role: role.toString('base64') }) }),
   );
   call.output.result({ application, version, reason, ...done }, () => call.output.line(`${application} ${version} withdrawn: no device installs it any more`));
 }
 
-async function signedWithout(release: { application: string; version: string; keys: string; workspace: string }): Promise<Buffer> {
+async function signedWithout(release: { application: string; version: string; keys: string; workspace: string; secrets: SecretSource }): Promise<Buffer> {
   const { withdrawInRole } = await import('../../provider/publish/release-role.ts');
   return (await withdrawInRole({ ...release, keyFile: await releaseKeyFile(release.keys, release.application) })).bytes;
 }

@@ -1,7 +1,8 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
-import { readSigningKey } from '../../shared/trust/keys.ts';
+import type { Signer } from '../../shared/trust/keys.ts';
+import { findKey, openSigner } from '../../shared/trust/open-signer.ts';
 import type { OnlineKeys } from '../../shared/trust/repository.ts';
 import { parseMetadataName } from '../../shared/trust/roles.ts';
 
@@ -41,10 +42,7 @@ const remedy = 'Copy the `metadata` folder that the key ceremony made (N.root.js
 
 /** The keys that sign groups' bundles on this host. Release keys are never here. @throws KEY_UNUSABLE */
 export async function readOnlineKeys(directory: string): Promise<OnlineKeys> {
-  const [assignment, snapshot, timestamp] = await Promise.all([
-    readSigningKey(join(directory, 'assignment.pem')),
-    readSigningKey(join(directory, 'snapshot.pem')),
-    readSigningKey(join(directory, 'timestamp.pem')),
-  ]);
+  const openOnline = async (name: string): Promise<Signer> => openSigner(await findKey(directory, name));
+  const [assignment, snapshot, timestamp] = await Promise.all([openOnline('assignment'), openOnline('snapshot'), openOnline('timestamp')]);
   return { assignment, snapshot, timestamp };
 }

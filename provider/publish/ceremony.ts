@@ -4,10 +4,13 @@ import { systemCode, WardcastError } from '../../shared/base/errors.ts';
 import { isId } from '../../shared/base/identity.ts';
 import { ROOT_KEYS, ROOT_LIFETIME_DAYS, ROOT_THRESHOLD, TARGETS_LIFETIME_DAYS } from '../../shared/base/limits.ts';
 import { makeDirectory } from '../../shared/store/durable-file.ts';
+import { encryptKey } from '../../shared/trust/encrypted-key.ts';
 import { checkSignedBy, delegationsIn } from '../../shared/trust/inspect.ts';
-import { createSigningKey, readSigningKey, type SigningKey, writeSigningKey } from '../../shared/trust/keys.ts';
+import { createSigningKey, type SigningKey, type VerificationKey, writeKeyFile, writeSigningKey } from '../../shared/trust/keys.ts';
+import { findKey, openSigner, publicOf } from '../../shared/trust/open-signer.ts';
 import { daysFrom } from '../../shared/trust/repository.ts';
 import { releaseRole } from '../../shared/trust/roles.ts';
+import type { SecretSource } from '../../shared/trust/secret-source.ts';
 import { type KeyRole, signRoot, signTargets } from '../../shared/trust/sign.ts';
 import { newestRole, writeRole } from './role-files.ts';
 
@@ -30,7 +33,13 @@ export interface Ceremony {
  * remove the folder and begin again.
  * @throws CONFLICT when the folder holds keys already, USAGE, STORAGE_FAILED
  */
-export async function createKeys(options: { readonly directory: string; readonly applications: readonly string[]; readonly now?: Date }): Promise<Ceremony> {
+export async function createKeys(options: {
+  readonly directory: string;
+  readonly applications: readonly string[];
+  /** Puts the offline keys under it; online keys stay plain, for the provider starts without anybody to ask. */
+  readonly passphrase?: Buffer | undefined;
+  readonly now?: Date;
+}): Promise<Ceremony> {
   const now = options.now ?? new Date();
   const layout = ceremonyLayout(options.directory);
   options.applications.forEach(checkApplication);
@@ -39,7 +48,8 @@ export async function createKeys(options: { readonly directory: string; readonly
   await makeDirectory(layout.metadata);
   const create = async (folder: string, name: string): Promise<SigningKey> => {
     const key = await createSigningKey();
-    await writeSigningKey(join(folder, `${name}.pem`), key);
+    if (options.passphrase === undefined || folder !== layout.offline) await writeSigningKey(join(folder, `${name}.pem`), key);
+    else await writeKeyFile(join(folder, `${name}.key`), await encryptKey(key, options.passphrase));
     return key;
   };
   const rootKeys: SigningKey[] = [];
@@ -67,20 +77,25 @@ export async function createKeys(options: { readonly directory: string; readonly
  * Lets an application release: a key for it if it has none yet, and the next version of targets with a delegation to that key. Idempotent.
  * @throws NOT_FOUND without a ceremony, KEY_UNUSABLE, METADATA_UNTRUSTED, STORAGE_FAILED
  */
-export async function delegateApplication(options: { readonly directory: string; readonly application: string; readonly now?: Date }): Promise<{
+export async function delegateApplication(options: {
+  readonly directory: string;
+  readonly application: string;
+  readonly secrets?: SecretSource | undefined;
+  readonly now?: Date;
+}): Promise<{
   readonly targets: string;
   readonly version: number;
 }> {
   checkApplication(options.application);
   const layout = ceremonyLayout(options.directory);
-  const targetsKey = await readSigningKey(join(layout.offline, 'targets.pem'));
+  const targetsKey = await openSigner(await findKey(layout.offline, 'targets'), options.secrets);
   const current = await newestRole(layout.metadata, 'targets');
   if (current === undefined) {
     throw new WardcastError('NOT_FOUND', `There is no targets metadata in ${layout.metadata}`, { remedy: 'Make the keys first: `wardcast pki keys`.' });
   }
   checkSignedBy('targets', current.bytes, targetsKey);
   const { assignment, applications } = delegationsIn(current.bytes);
-  const key = await applicationKey(join(layout.offline, `${releaseRole(options.application)}.pem`));
+  const key = await applicationKey(layout.offline, releaseRole(options.application));
   const known = applications.get(options.application);
   const version = current.version + 1;
   if (known?.keys.some(({ keyId }) => keyId === key.keyId))
@@ -90,14 +105,16 @@ export async function delegateApplication(options: { readonly directory: string;
   return { targets: await writeRole(layout.metadata, 'targets', version, bytes), version };
 }
 
-/** The key of a run that was cut short is used on. */
-async function applicationKey(file: string): Promise<SigningKey> {
+/** The key of a run that was cut short is used on, and one that was put there beforehand: encrypted, or in a token. */
+async function applicationKey(folder: string, name: string): Promise<VerificationKey> {
+  const file = await findKey(folder, name);
+  if (!file.endsWith('.pem')) return publicOf(file);
   const key = await createSigningKey();
   try {
     await writeSigningKey(file, key);
     return key;
   } catch (error) {
-    if (error instanceof WardcastError && error.code === 'CONFLICT') return readSigningKey(file);
+    if (error instanceof WardcastError && error.code === 'CONFLICT') return publicOf(file);
     throw error;
   }
 }
@@ -122,6 +139,6 @@ function checkApplication(application: string): void {
   }
 }
 
-function single(key: SigningKey): KeyRole {
+function single(key: VerificationKey): KeyRole {
   return { keys: [key], threshold: 1 };
 }

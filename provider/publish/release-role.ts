@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { RELEASE_LIFETIME_DAYS } from '../../shared/base/limits.ts';
 import { checkSignedBy, releasesIn } from '../../shared/trust/inspect.ts';
-import { readSigningKey, type SigningKey } from '../../shared/trust/keys.ts';
+import type { Signer } from '../../shared/trust/keys.ts';
+import { openSigner } from '../../shared/trust/open-signer.ts';
 import { daysFrom } from '../../shared/trust/repository.ts';
 import { releaseRole } from '../../shared/trust/roles.ts';
+import type { SecretSource } from '../../shared/trust/secret-source.ts';
 import { type ReleaseTarget, signRelease as signReleaseRole } from '../../shared/trust/sign.ts';
 import { newestRole, writeRole } from './role-files.ts';
 
@@ -19,7 +21,7 @@ interface RoleOptions {
   /** Holds `metadata/<N>.release-<application>.json`. */
   readonly workspace: string;
   readonly application: string;
-  readonly key: SigningKey;
+  readonly key: Signer;
   readonly now: Date;
 }
 
@@ -48,10 +50,17 @@ export async function withdrawInRole(options: {
   readonly workspace: string;
   readonly application: string;
   readonly version: string;
+  /** A key file, an encrypted one, or a token's `pkcs11:` URI. */
   readonly keyFile: string;
+  readonly secrets?: SecretSource | undefined;
   readonly now?: Date | undefined;
 }): Promise<SignedRole> {
-  const role = { workspace: options.workspace, application: options.application, key: await readSigningKey(options.keyFile), now: options.now ?? new Date() };
+  const role = {
+    workspace: options.workspace,
+    application: options.application,
+    key: await openSigner(options.keyFile, options.secrets),
+    now: options.now ?? new Date(),
+  };
   const { current, releases } = await readRole(role);
   const rest = releases.filter(({ version }) => version !== options.version);
   if (current === undefined || rest.length === releases.length) {

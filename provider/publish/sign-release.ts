@@ -4,7 +4,8 @@ import { sha256 } from '../../shared/bundle/digest.ts';
 import { chunkSizes, type FileEntry, type Hooks, type Manifest, printManifest } from '../../shared/bundle/manifest.ts';
 import { DiskChunkStore } from '../../shared/store/disk-chunk-store.ts';
 import { makeDirectory, writeDurably } from '../../shared/store/durable-file.ts';
-import { readSigningKey } from '../../shared/trust/keys.ts';
+import { openSigner } from '../../shared/trust/open-signer.ts';
+import type { SecretSource } from '../../shared/trust/secret-source.ts';
 import { chunkFile } from './chunk-file.ts';
 import { PutQueue } from './put-queue.ts';
 import { addToRole } from './release-role.ts';
@@ -15,8 +16,10 @@ export interface SignReleaseOptions {
   readonly directory: string;
   readonly application: string;
   readonly version: string;
-  /** The application's release key. */
+  /** The application's release key: a key file, an encrypted one, or a token's `pkcs11:` URI. */
   readonly keyFile: string;
+  /** Asked for the passphrase or PIN, where there is one. */
+  readonly secrets?: SecretSource | undefined;
   /** Gets `manifests/<hash>.json`, `chunks/xx/<hash>`, `metadata/<N>.release-<application>.json`. */
   readonly workspace: string;
   readonly hooks?: Hooks | undefined;
@@ -53,7 +56,7 @@ export interface SignedRelease {
  * @throws KEY_UNUSABLE, PATH_UNSAFE, PATH_COLLISION, MANIFEST_INVALID, LIMIT_EXCEEDED, CONFLICT, STORAGE_FAILED, ABORTED
  */
 export async function signRelease(options: SignReleaseOptions): Promise<SignedRelease> {
-  const key = await readSigningKey(options.keyFile);
+  const key = await openSigner(options.keyFile, options.secrets);
   const tree = await walkTree(options.directory, options);
   if (tree.files.length === 0) {
     throw new WardcastError('MANIFEST_INVALID', `${options.directory} holds no files to release`, {

@@ -3,14 +3,29 @@ import { type Scope, scopePath } from '../base/identity.ts';
 import { type Log, silentLog } from '../base/log.ts';
 import { parseBundle } from '../bundle/bundle.ts';
 import { canonicalJson } from '../bundle/canonical.ts';
-import { sha256 } from '../bundle/digest.ts';
 import type { Manifest } from '../bundle/manifest.ts';
-import { type GroupView, manifestFor, type VerifiedContent } from './group-view.ts';
+import { type ContentOptions, type GroupView, manifestFor, type TargetLookup, type VerifiedContent, verifyContent } from './group-view.ts';
 import { inspectMetadata } from './inspect.ts';
+import { groupPolicy } from './metadata-policy.ts';
+import type { MetadataSource } from './metadata-source.ts';
 import { ASSIGNMENT, metadataName, releaseRole } from './roles.ts';
 import { serially } from './serially.ts';
+import { hashes, keepWhatVerified, nextState, startingPoint } from './trust-state.ts';
 import { type TrustState, TrustStore } from './trust-store.ts';
-import { type RefreshOptions, type Trusted, updateTrusted } from './tuf-update.ts';
+import { type TargetSearch, type Trusted, updateTrusted } from './tuf-update.ts';
+
+export interface RefreshOptions {
+  /** Belongs to this scope alone; created when missing. */
+  readonly directory: string;
+  /** The root metadata that came with the device: where all trust starts. */
+  readonly factoryRoot: Buffer;
+  readonly scope: Scope;
+  readonly source: MetadataSource;
+  readonly log: Log;
+  readonly signal?: AbortSignal | undefined;
+  /** The highest bundle sequence that was ever accepted: a floor of the caller's own. */
+  readonly highest?: number | undefined;
+}
 
 /**
  * Fetches and verifies the newest view of a group: the TUF client workflow (TUF 1.0, 5) by tuf-js, then bundle and manifests.
@@ -23,62 +38,47 @@ export function refreshGroupView(options: RefreshOptions): Promise<GroupView> {
 
 async function refresh(options: RefreshOptions): Promise<GroupView> {
   const store = new TrustStore(options.directory, options.log);
-  const old = await startingPoint(store, options);
-  const { trusted, content, failure } = await updateTrusted(options, store, old);
-  const state = nextState(options, old, trusted, content);
+  const scope = scopePath(options.scope);
+  const { old, floors } = await startingPoint(store, { ...options, scope });
+  const { directory, factoryRoot, source, signal } = options;
+  const obtain = (find: TargetSearch): Promise<VerifiedContent> => verifyContent({ ...contentOptions(options, store), lookup: lookupIn(find) });
+  const { trusted, content, failure } = await updateTrusted(
+    { directory, factoryRoot, source, policy: groupPolicy(options.scope), signal, obtain },
+    store,
+    old,
+    floors,
+  );
+  const state =
+    trusted === undefined
+      ? undefined
+      : { ...nextState({ scope, factoryRoot }, floors, trusted), view: content === undefined ? (old?.view ?? null) : viewOf(trusted, content) };
   if (failure !== undefined) {
-    options.log.warn('trust.refused', { scope: scopePath(options.scope), error: failure });
-    await keepWhatVerified(store, old, state, trusted, options.log);
+    options.log.warn('trust.refused', { scope, error: failure });
+    if (state !== undefined && trusted !== undefined) await keepWhatVerified(store, old, state, trusted, options.log);
     throw failure;
   }
-  if (store.damaged || old === undefined || !canonicalJson(old).equals(canonicalJson(state))) {
+  if (state !== undefined && (store.damaged || old === undefined || !canonicalJson(old).equals(canonicalJson(state)))) {
     await store.commit(state, [...trusted.roots.values(), ...trusted.roles.values(), ...content.targets.values()]);
-    options.log.info('trust.updated', { scope: scopePath(options.scope), sequence: content.bundle.sequence, timestamp: trusted.versions['timestamp'] ?? 0 });
+    options.log.info('trust.updated', { scope, sequence: content.bundle.sequence, timestamp: trusted.versions['timestamp'] ?? 0 });
   }
   return toView(content, metadataOf(trusted, content));
 }
 
-/** The state to build on: of this scope and descending from this factory root. */
-async function startingPoint(store: TrustStore, options: RefreshOptions): Promise<TrustState | undefined> {
-  const state = await store.load();
-  if (state === undefined) return undefined;
-  const { version } = inspectMetadata('root', options.factoryRoot);
-  const known = state.roots[String(version)];
-  if (known !== undefined && known !== sha256(options.factoryRoot)) {
-    options.log.warn('trust.anchor-changed', { version });
-    return undefined;
-  }
-  if (state.scope === scopePath(options.scope)) return state;
-  // Another group's versions mean nothing here; the root is the same for all.
-  options.log.warn('trust.scope-changed', { from: state.scope, to: scopePath(options.scope) });
-  const { root } = state.trusted;
-  return { ...state, scope: scopePath(options.scope), trusted: root === undefined ? {} : { root }, versions: {}, view: null };
+function contentOptions(options: RefreshOptions, store: TrustStore): Omit<ContentOptions, 'lookup'> {
+  const { scope, source, signal, highest = 0 } = options;
+  return { scope, source, signal, highest, stored: (hash) => store.object(hash) };
 }
 
-function nextState(options: RefreshOptions, old: TrustState | undefined, trusted: Trusted, content: VerifiedContent | undefined): TrustState {
-  return {
-    format: 1,
-    scope: scopePath(options.scope),
-    factoryRoot: sha256(options.factoryRoot),
-    trusted: hashes(trusted.roles),
-    // A role whose file was lost keeps its floor, unless a newer root may have lowered it on purpose.
-    versions: old?.versions['root'] === trusted.versions['root'] ? { ...old?.versions, ...trusted.versions } : { ...trusted.versions },
-    roots: hashes(trusted.roots),
-    view:
-      content === undefined
-        ? (old?.view ?? null)
-        : { metadata: hashes(metadataOf(trusted, content)), bundle: content.bundleHash, manifests: [...content.manifests.keys()].sort() },
+function lookupIn(find: TargetSearch): TargetLookup {
+  return async (path) => {
+    const info = await find(path);
+    const hash = info?.hashes['sha256'];
+    return info === undefined || hash === undefined ? undefined : { sha256: hash, length: info.length };
   };
 }
 
-/** After a refusal: the refusal is what the caller must hear of, a full disk on top only goes to the log. */
-async function keepWhatVerified(store: TrustStore, old: TrustState | undefined, state: TrustState, trusted: Trusted, log: Log): Promise<void> {
-  if (old !== undefined && canonicalJson(old).equals(canonicalJson(state))) return;
-  try {
-    await store.commit(state, [...trusted.roots.values(), ...trusted.roles.values()]);
-  } catch (error) {
-    log.error('trust.not-kept', { error });
-  }
+function viewOf(trusted: Trusted, content: VerifiedContent): NonNullable<TrustState['view']> {
+  return { metadata: hashes(metadataOf(trusted, content)), bundle: content.bundleHash, manifests: [...content.manifests.keys()].sort() };
 }
 
 /** All metadata that a client starting from any known root needs for this content. */
@@ -91,10 +91,6 @@ function metadataOf(trusted: Trusted, content: VerifiedContent): Map<string, Buf
     if (bytes !== undefined && version !== undefined) files.set(metadataName(role, version), bytes);
   }
   return files;
-}
-
-function hashes(files: ReadonlyMap<string | number, Buffer>): Record<string, string> {
-  return Object.fromEntries([...files].map(([name, bytes]) => [String(name), sha256(bytes)]));
 }
 
 /**
@@ -142,4 +138,4 @@ function toView(content: VerifiedContent, metadata: ReadonlyMap<string, Buffer>)
   return { ...content, metadata, timestampVersion: timestamp === undefined ? 0 : inspectMetadata('timestamp', timestamp).version };
 }
 
-export type { GroupView, RefreshOptions };
+export type { GroupView };

@@ -1,4 +1,5 @@
-import { Metadata, MetadataKind, type Targets } from '@tufjs/models';
+import './tuf-models.ts';
+import { Metadata, MetadataKind, type Root, type Targets } from '@tufjs/models';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
 import { canonicalJson } from '../bundle/canonical.ts';
 import { isSha256 } from '../bundle/digest.ts';
@@ -17,17 +18,44 @@ export interface MetadataInfo {
 
 /** @throws METADATA_INVALID unless it is canonical JSON with version and expiry; LIMIT_EXCEEDED */
 export function inspectMetadata(role: string, bytes: Buffer): MetadataInfo {
-  const signed = member(parseCanonical(role, bytes), 'signed');
+  return infoOf(role, parseCanonical(role, bytes));
+}
+
+/** The same for metadata of any TUF repository, whose JSON need not be canonical. @throws METADATA_INVALID, LIMIT_EXCEEDED */
+export function inspectForeign(role: string, bytes: Buffer): MetadataInfo {
+  checkSize(role, bytes);
+  try {
+    return infoOf(role, JSON.parse(bytes.toString('utf8')));
+  } catch (cause) {
+    throw toWardcastError(cause, 'METADATA_INVALID', `The ${role} metadata is no JSON`);
+  }
+}
+
+function infoOf(role: string, value: unknown): MetadataInfo {
+  const signed = member(value, 'signed');
   const version = member(signed, 'version');
   const expires = member(signed, 'expires');
   const scope = member(signed, SCOPE_FIELD);
-  if (typeof version !== 'number' || version < 1 || typeof expires !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(expires)) {
+  const numbered = typeof version === 'number' && Number.isSafeInteger(version) && version >= 1;
+  if (!numbered || typeof expires !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(expires)) {
     throw new WardcastError('METADATA_INVALID', `The ${role} metadata has no version or no expiry date`);
   }
   const date = new Date(expires);
   // An unreadable date would never be past: tuf-js would take such metadata as valid for ever.
   if (Number.isNaN(date.getTime())) throw new WardcastError('METADATA_INVALID', `The ${role} metadata has no possible expiry date`);
+  checkNames(role, signed);
   return { version, expires: date, scope: typeof scope === 'string' ? scope : undefined };
+}
+
+/** tuf-js looks names up in plain objects, where `constructor` and its like are always found: such a role would be passed over unverified. */
+function checkNames(role: string, signed: unknown): void {
+  const roles = member(member(signed, 'delegations'), 'roles');
+  for (const delegated of Array.isArray(roles) ? roles : []) {
+    const name = member(delegated, 'name');
+    if (typeof name === 'string' && name in Object.prototype) {
+      throw new WardcastError('METADATA_INVALID', `The ${role} metadata delegates to a role named ${JSON.stringify(name)}`);
+    }
+  }
 }
 
 /** The releases that a release role lists, oldest version first. Unverified: see verifyReleaseRole. @throws METADATA_INVALID, LIMIT_EXCEEDED */
@@ -82,6 +110,16 @@ export function checkSignedBy(role: string, bytes: Buffer, key: VerificationKey)
   }
 }
 
+/** What root metadata says, before anybody has verified it. @throws METADATA_INVALID, LIMIT_EXCEEDED */
+export function parseRoot(bytes: Buffer): Metadata<Root> {
+  inspectForeign('root', bytes);
+  try {
+    return Metadata.fromJSON(MetadataKind.Root, record(JSON.parse(bytes.toString('utf8'))));
+  } catch (cause) {
+    throw toWardcastError(cause, 'METADATA_INVALID', 'The root metadata is malformed');
+  }
+}
+
 /** To whom targets metadata delegates. @throws METADATA_INVALID, LIMIT_EXCEEDED */
 export function delegationsIn(targets: Buffer): { readonly assignment: KeyRole; readonly applications: Map<string, KeyRole> } {
   const { delegations } = parseTargets('targets', targets).signed;
@@ -111,9 +149,7 @@ function parseTargets(role: string, bytes: Buffer): Metadata<Targets> {
  * @throws METADATA_INVALID, LIMIT_EXCEEDED
  */
 function parseCanonical(role: string, bytes: Buffer): unknown {
-  if (bytes.length > maxMetadata(role)) {
-    throw new WardcastError('LIMIT_EXCEEDED', `The ${role} metadata has ${bytes.length} bytes, more than the ${maxMetadata(role)} that are allowed`);
-  }
+  checkSize(role, bytes);
   let value: unknown;
   let again: Buffer;
   try {
@@ -124,6 +160,12 @@ function parseCanonical(role: string, bytes: Buffer): unknown {
   }
   if (!again.equals(bytes)) throw new WardcastError('METADATA_INVALID', `The ${role} metadata is no canonical JSON`);
   return value;
+}
+
+function checkSize(role: string, bytes: Buffer): void {
+  if (bytes.length > maxMetadata(role)) {
+    throw new WardcastError('LIMIT_EXCEEDED', `The ${role} metadata has ${bytes.length} bytes, more than the ${maxMetadata(role)} that are allowed`);
+  }
 }
 
 function member(value: unknown, key: string): unknown {

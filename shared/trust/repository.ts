@@ -4,7 +4,7 @@ import { ASSIGNMENT_LIFETIME_DAYS, SNAPSHOT_LIFETIME_DAYS, TIMESTAMP_LIFETIME_DA
 import { type Bundle, printBundle } from '../bundle/bundle.ts';
 import { sha256 } from '../bundle/digest.ts';
 import { inspectMetadata } from './inspect.ts';
-import type { SigningKey } from './keys.ts';
+import type { Signer } from './keys.ts';
 import { ASSIGNMENT, metadataName, releaseRole } from './roles.ts';
 import { type MetaEntry, signAssignment, signSnapshot, signTimestamp } from './sign.ts';
 
@@ -18,9 +18,9 @@ export interface GroupVersions {
 }
 
 export interface OnlineKeys {
-  readonly assignment: SigningKey;
-  readonly snapshot: SigningKey;
-  readonly timestamp: SigningKey;
+  readonly assignment: Signer;
+  readonly snapshot: Signer;
+  readonly timestamp: Signer;
 }
 
 export interface GroupRepository {
@@ -97,7 +97,7 @@ export function buildGroupRepository(input: GroupInput): GroupRepository {
 }
 
 /** The same content stays valid for longer: same snapshot, next timestamp. Pure. */
-export function renewTimestamp(input: { readonly scope: Scope; readonly previous: GroupVersions; readonly key: SigningKey; readonly now: Date }): {
+export function renewTimestamp(input: { readonly scope: Scope; readonly previous: GroupVersions; readonly key: Signer; readonly now: Date }): {
   readonly file: Buffer;
   readonly versions: GroupVersions;
 } {
@@ -106,7 +106,7 @@ export function renewTimestamp(input: { readonly scope: Scope; readonly previous
   return { file, versions: { ...input.previous, timestamp: version } };
 }
 
-function stamp(o: { scope: Scope; snapshot: MetaEntry; version: number; key: SigningKey; now: Date }): Buffer {
+function stamp(o: { scope: Scope; snapshot: MetaEntry; version: number; key: Signer; now: Date }): Buffer {
   return signTimestamp({ version: o.version, expires: daysFrom(o.now, TIMESTAMP_LIFETIME_DAYS), keys: [o.key], scope: o.scope, snapshot: o.snapshot });
 }
 

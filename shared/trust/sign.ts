@@ -1,11 +1,10 @@
-import { sign } from 'node:crypto';
 import { type Key, Metadata, MetaFile, Root, Signature, Snapshot, TargetFile, Targets, Timestamp } from '@tufjs/models';
 import { Delegations } from '@tufjs/models/dist/delegations.js';
 import { DelegatedRole, Role } from '@tufjs/models/dist/role.js';
 import type { Scope } from '../base/identity.ts';
 import { scopePath } from '../base/identity.ts';
 import { canonicalJson } from '../bundle/canonical.ts';
-import { type SigningKey, tufKey, type VerificationKey } from './keys.ts';
+import { type Signer, tufKey, type VerificationKey } from './keys.ts';
 import { ASSIGNMENT, ASSIGNMENT_PATHS, bundleTarget, releasePaths, releaseRole, releaseTarget, SCOPE_FIELD } from './roles.ts';
 
 /** Signed metadata of every role, as canonical bytes (TUF 1.0, 4.3–4.6). Pure: the same input gives the same bytes, ed25519 being deterministic. */
@@ -15,7 +14,7 @@ export interface SignOptions {
   readonly version: number;
   readonly expires: Date;
   /** The keys that sign now. */
-  readonly keys: readonly SigningKey[];
+  readonly keys: readonly Signer[];
 }
 
 export interface KeyRole {
@@ -103,10 +102,10 @@ function scoped(options: SignOptions & { readonly scope: Scope }): ReturnType<ty
   return { ...common(options), unrecognizedFields: { [SCOPE_FIELD]: scopePath(options.scope) } };
 }
 
-function seal(signed: Root | Targets | Snapshot | Timestamp, keys: readonly SigningKey[]): Buffer {
+function seal(signed: Root | Targets | Snapshot | Timestamp, keys: readonly Signer[]): Buffer {
   const metadata = new Metadata(signed);
   for (const key of keys) {
-    metadata.sign((bytes) => new Signature({ keyID: key.keyId, sig: sign(null, bytes, key.privateKey).toString('hex') }));
+    metadata.sign((bytes) => new Signature({ keyID: key.keyId, sig: key.sign(bytes).toString('hex') }));
   }
   return canonicalJson(metadata.toJSON());
 }

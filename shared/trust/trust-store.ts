@@ -10,6 +10,17 @@ import { fsyncDirectory, makeDirectory, temporaryName, writeDurably, writeSynced
 
 /** Names of files → sha256 of their bytes. */
 const Names = z.record(z.string(), HashText);
+const Online = z.strictObject({ timestamp: z.array(z.string()), snapshot: z.array(z.string()) });
+/** What must outlive everything else: how far versions have come. Kept in files of its own, so that no one damaged file lowers them. */
+const Floors = z.strictObject({
+  format: z.literal(1),
+  scope: z.string(),
+  factoryRoot: HashText,
+  roots: z.record(z.string(), HashText),
+  versions: z.record(z.string(), z.int().min(1)),
+  online: Online.optional(),
+});
+export type TrustFloors = z.infer<typeof Floors>;
 const State = z.strictObject({
   format: z.literal(1),
   scope: z.string(),
@@ -19,6 +30,8 @@ const State = z.strictObject({
   trusted: Names,
   /** Version of each of those roles. A floor should the file itself be damaged. */
   versions: z.record(z.string(), z.int().min(1)),
+  /** Key ids under which those of timestamp and snapshot were trusted; states of older agents lack it. */
+  online: Online.optional(),
   /** All versions of root that verified, by version. */
   roots: Names,
   /** The last view that verified as a whole. */
@@ -49,7 +62,12 @@ export class TrustStore {
   /** The newest undamaged state; undefined when there is none. @throws STORAGE_FAILED */
   async load(): Promise<TrustState | undefined> {
     // The backup is written second, so it is never newer.
-    return (await this.#readState('state.json')) ?? (await this.#readState('state.backup.json'));
+    return (await this.#readSealed('state.json', State)) ?? (await this.#readSealed('state.backup.json', State));
+  }
+
+  /** How far versions had come at the last commit whose record is undamaged; undefined when there is none. @throws STORAGE_FAILED */
+  async floors(): Promise<TrustFloors | undefined> {
+    return (await this.#readSealed('floors.json', Floors)) ?? (await this.#readSealed('floors.backup.json', Floors));
   }
 
   /** An object's bytes; undefined when they are gone or damaged. @throws STORAGE_FAILED */
@@ -79,6 +97,10 @@ export class TrustStore {
       await fsyncDirectory(folder);
       await writeDurably(join(this.#directory, 'state.json'), bytes);
       await writeDurably(join(this.#directory, 'state.backup.json'), bytes);
+      const { format, scope, factoryRoot, roots, versions, online } = state;
+      const floors = seal({ format, scope, factoryRoot, roots, versions, online });
+      // After the state: it holds the same versions, and a floor that no state has reached would refuse a source that has not either.
+      for (const name of ['floors.json', 'floors.backup.json']) await writeDurably(join(this.#directory, name), floors);
       const wanted = namedBy(state);
       // Leftovers of a crash (temporary files) go with the unnamed.
       for (const name of await readdir(folder)) if (!wanted.has(name)) await rm(join(folder, name), { force: true });
@@ -90,15 +112,15 @@ export class TrustStore {
     }
   }
 
-  async #readState(name: string): Promise<TrustState | undefined> {
+  async #readSealed<T>(name: string, schema: z.ZodType<T>): Promise<T | undefined> {
     const bytes = await this.#read(name);
     if (bytes === undefined) return undefined;
-    const state = unseal(bytes);
-    if (state === undefined) {
+    const value = unseal(bytes, schema);
+    if (value === undefined) {
       this.#damaged = true;
       this.#log.error('trust.state-damaged', { file: join(this.#directory, name) });
     }
-    return state;
+    return value;
   }
 
   async #read(name: string): Promise<Buffer | undefined> {
@@ -116,14 +138,14 @@ function namedBy(state: TrustState): Set<string> {
   return new Set([state.factoryRoot, ...Object.values(state.trusted), ...Object.values(state.roots), ...view]);
 }
 
-/** The state with its own hash in front: damage is told from content. */
-function seal(state: TrustState): Buffer {
-  const body = canonicalJson(state);
+/** Content with its own hash in front: damage is told from content. */
+function seal(value: TrustState | TrustFloors): Buffer {
+  const body = canonicalJson(value);
   return Buffer.concat([Buffer.from(`${sha256(body)}\n`), body]);
 }
 
-function unseal(bytes: Buffer): TrustState | undefined {
+function unseal<T>(bytes: Buffer, schema: z.ZodType<T>): T | undefined {
   const body = bytes.subarray(65);
   if (bytes.subarray(0, 64).toString('latin1') !== sha256(body)) return undefined;
-  return State.safeParse(JSON.parse(body.toString('utf8'))).data;
+  return schema.safeParse(JSON.parse(body.toString('utf8'))).data;
 }

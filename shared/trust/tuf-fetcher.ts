@@ -2,29 +2,26 @@ import type { Fetcher } from 'tuf-js';
 // tuf-js tells "no newer root" from every other failure by this class, which its entry point does not export.
 import { DownloadHTTPError } from 'tuf-js/dist/error.js';
 import { isWardcastError, toWardcastError, WardcastError } from '../base/errors.ts';
-import { type Scope, scopePath } from '../base/identity.ts';
-import { inspectMetadata } from './inspect.ts';
+import type { MetadataPolicy } from './metadata-policy.ts';
 import type { MetadataSource } from './metadata-source.ts';
-import { isScoped, maxMetadata, parseMetadataName } from './roles.ts';
+import { maxMetadata } from './roles.ts';
 
 /** No such host exists (RFC 2606): nothing here goes over a network of its own. */
 export const METADATA_BASE_URL = 'https://metadata.invalid/';
 
 /**
- * Feeds tuf-js from a MetadataSource. Refuses what is too long, not canonical or for another group before tuf-js parses it, and keeps
+ * Feeds tuf-js from a MetadataSource. Refuses what is too long or against the repository's policy before tuf-js parses it, and keeps
  * the first failure: tuf-js flattens causes to text.
  */
 export class SourceFetcher implements Fetcher {
-  readonly #source: MetadataSource;
-  readonly #scope: Scope;
+  readonly #source: Pick<MetadataSource, 'metadata'>;
+  readonly #policy: MetadataPolicy;
   readonly #signal: AbortSignal | undefined;
-  /** Every version of root that was delivered, whether or not it then verified. */
-  readonly roots = new Map<number, Buffer>();
   #failure: WardcastError | undefined;
 
-  constructor(source: MetadataSource, scope: Scope, signal: AbortSignal | undefined) {
+  constructor(source: Pick<MetadataSource, 'metadata'>, policy: MetadataPolicy, signal: AbortSignal | undefined) {
     this.#source = source;
-    this.#scope = scope;
+    this.#policy = policy;
     this.#signal = signal;
   }
 
@@ -33,11 +30,30 @@ export class SourceFetcher implements Fetcher {
     return this.#failure;
   }
 
+  /** A version of root; undefined: there is none. Called for each version before tuf-js runs. */
+  root(version: number): Promise<Buffer | undefined> {
+    return this.#noting(() => this.#obtain(`${version}.root.json`, Number.POSITIVE_INFINITY));
+  }
+
   async downloadBytes(url: string, maxLength: number): Promise<Buffer> {
+    const name = url.startsWith(METADATA_BASE_URL) ? url.slice(METADATA_BASE_URL.length) : '';
+    // All versions were fetched and verified by then.
+    if (/^\d+\.root\.json$/.test(name)) throw new DownloadHTTPError('No newer root', 404);
+    return this.#noting(async () => {
+      const bytes = await this.#obtain(name, maxLength);
+      if (bytes === undefined) throw new WardcastError('METADATA_MISSING', `The metadata file ${name} could not be obtained`);
+      return bytes;
+    });
+  }
+
+  downloadFile<T>(): Promise<T> {
+    return Promise.reject(new WardcastError('INTERNAL', 'Targets are fetched by hash and never through tuf-js'));
+  }
+
+  async #noting<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#metadata(url, maxLength);
+      return await work();
     } catch (error) {
-      if (error instanceof DownloadHTTPError) throw error;
       this.#failure = this.#signal?.aborted
         ? new WardcastError('ABORTED', 'The work was cancelled', { cause: error })
         : toWardcastError(error, 'METADATA_MISSING', 'The metadata could not be obtained');
@@ -45,29 +61,17 @@ export class SourceFetcher implements Fetcher {
     }
   }
 
-  downloadFile<T>(): Promise<T> {
-    return Promise.reject(new WardcastError('INTERNAL', 'Targets are fetched by hash and never through tuf-js'));
-  }
-
-  async #metadata(url: string, maxLength: number): Promise<Buffer> {
+  async #obtain(name: string, maxLength: number): Promise<Buffer | undefined> {
     this.#signal?.throwIfAborted();
-    const name = url.startsWith(METADATA_BASE_URL) ? decodeURIComponent(url.slice(METADATA_BASE_URL.length)) : '';
-    const parsed = parseMetadataName(name);
-    if (parsed === undefined) throw new WardcastError('METADATA_INVALID', `${JSON.stringify(name.slice(0, 200))} is no name of metadata`);
-    const maxBytes = Math.min(maxLength, maxMetadata(parsed.role));
+    const role = this.#policy.roleOf(name);
+    if (role === undefined) throw new WardcastError('METADATA_INVALID', `${JSON.stringify(name.slice(0, 200))} is no name of metadata`);
+    const maxBytes = Math.min(maxLength, maxMetadata(role));
     const bytes = await this.#read(name, maxBytes);
-    if (bytes === undefined) {
-      if (parsed.role === 'root') throw new DownloadHTTPError('No newer root', 404);
-      throw new WardcastError('METADATA_MISSING', `The metadata file ${name} could not be obtained`);
-    }
+    if (bytes === undefined) return undefined;
     if (bytes.length > maxBytes) {
       throw new WardcastError('LIMIT_EXCEEDED', `The metadata file ${name} has ${bytes.length} bytes, more than the ${maxBytes} that are allowed`);
     }
-    const { scope } = inspectMetadata(parsed.role, bytes);
-    if (isScoped(parsed.role) && scope !== scopePath(this.#scope)) {
-      throw new WardcastError('BUNDLE_SCOPE', `The metadata file ${name} is for ${scope ?? 'nobody'}, not for ${scopePath(this.#scope)}`);
-    }
-    if (parsed.role === 'root' && parsed.version !== undefined) this.roots.set(parsed.version, bytes);
+    this.#policy.check(role, name, bytes);
     return bytes;
   }
 

@@ -1,166 +1,202 @@
+import './tuf-models.ts';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Metadata, Root, TargetFile } from '@tufjs/models';
 import { Updater } from 'tuf-js';
+// The root's own step (5.3) runs before the rest, see verifyRoots; tuf-js does not export its store from the entry point.
+import { TrustedMetadataStore } from 'tuf-js/dist/store.js';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
-import type { Scope } from '../base/identity.ts';
-import { MAX_ROOT_METADATA, MAX_SNAPSHOT_METADATA, MAX_TARGETS_METADATA, MAX_TIMESTAMP_METADATA } from '../base/limits.ts';
-import type { Log } from '../base/log.ts';
+import { MAX_DELEGATIONS, MAX_ROOT_METADATA, MAX_ROOT_ROTATIONS, MAX_SNAPSHOT_METADATA, MAX_TARGETS_METADATA, MAX_TIMESTAMP_METADATA } from '../base/limits.ts';
 import { makeDirectory } from '../store/durable-file.ts';
-import { type TargetLookup, type VerifiedContent, verifyContent } from './group-view.ts';
-import { inspectMetadata } from './inspect.ts';
+import { goneBack, isRotated, type OnlineKeys, onlineKeysOf, type VersionFloor } from './floor.ts';
+import { inspectForeign } from './inspect.ts';
+import type { MetadataPolicy } from './metadata-policy.ts';
 import type { MetadataSource } from './metadata-source.ts';
 import type { TrustState, TrustStore } from './trust-store.ts';
 import { fromTufError } from './tuf-errors.ts';
 import { METADATA_BASE_URL, SourceFetcher } from './tuf-fetcher.ts';
 
-export interface RefreshOptions {
-  /** Belongs to this scope alone; created when missing. */
+export interface UpdateOptions<C> {
+  /** Belongs to this repository alone; created when missing. */
   readonly directory: string;
-  /** The root metadata that came with the device: where all trust starts. */
+  /** The root metadata that came with the machine: where all trust starts. */
   readonly factoryRoot: Buffer;
-  readonly scope: Scope;
-  readonly source: MetadataSource;
-  readonly log: Log;
+  readonly source: Pick<MetadataSource, 'metadata'>;
+  readonly policy: MetadataPolicy;
   readonly signal?: AbortSignal | undefined;
-  /** The highest bundle sequence that was ever accepted: a floor of the caller's own. */
-  readonly highest?: number | undefined;
+  /** What is wanted once the top-level metadata is verified; `find` searches the delegations (5.6.7, 5.7.1). */
+  readonly obtain: (find: TargetSearch, root: Metadata<Root>) => Promise<C>;
 }
+
+/** What signed metadata says about a target; undefined when no role lists it. @throws METADATA_* */
+export type TargetSearch = (path: string) => Promise<TargetFile | undefined>;
 
 /** What is verified after an update, whether or not it reached its end. */
 export interface Trusted {
-  /** Metadata by role, as tuf-js keeps it. */
+  /** Metadata by role; names are URL-encoded, which changes none of ours. */
   readonly roles: ReadonlyMap<string, Buffer>;
   readonly versions: Readonly<Record<string, number>>;
   /** All versions of root in the chain. */
   readonly roots: ReadonlyMap<number, Buffer>;
+  /** Whose signatures the newest root asks for on timestamp and snapshot. */
+  readonly online: OnlineKeys;
+  /** What was recorded about the other roles' versions counts no more: their keys were rotated (5.3.11). */
+  readonly floorsLifted: boolean;
 }
 
-export type Update =
-  | { readonly trusted: Trusted; readonly content: VerifiedContent; readonly failure: undefined }
-  | { readonly trusted: Trusted; readonly content: undefined; readonly failure: WardcastError };
+export type Update<C> =
+  | { readonly trusted: Trusted; readonly content: C; readonly failure: undefined }
+  /** `trusted` undefined: nothing of it may be kept. */
+  | { readonly trusted: Trusted | undefined; readonly content: undefined; readonly failure: WardcastError };
 
 const CONFIG = {
   rootMaxLength: MAX_ROOT_METADATA,
   timestampMaxLength: MAX_TIMESTAMP_METADATA,
   snapshotMaxLength: MAX_SNAPSHOT_METADATA,
   targetsMaxLength: MAX_TARGETS_METADATA,
+  maxDelegations: MAX_DELEGATIONS,
 };
 const WORK = 'work-';
 
 /**
- * Runs tuf-js in a folder of its own, filled from `old`: it writes its files neither whole nor synced, so its folder never is the truth.
+ * The client workflow (TUF 1.0, 5). tuf-js runs in a folder of its own, filled from `old`: it writes its files neither whole nor synced, so its
+ * folder never is the truth. `floors`: versions recorded apart, which hold even when the files themselves are damaged.
  * @throws STORAGE_FAILED; everything else is in `failure`
  */
-export async function updateTrusted(options: RefreshOptions, store: TrustStore, old: TrustState | undefined): Promise<Update> {
-  const roots = await knownRoots(options, store, old);
-  const folder = await prepare(options, store, old, roots);
-  const fetcher = new SourceFetcher(options.source, options.scope, options.signal);
+export async function updateTrusted<C>(
+  options: UpdateOptions<C>,
+  store: TrustStore,
+  old: TrustState | undefined,
+  floors: readonly VersionFloor[],
+): Promise<Update<C>> {
+  const fetcher = new SourceFetcher(options.source, options.policy, options.signal);
+  const roots = await knownRoots(options.factoryRoot, store, old);
+  const start = roots.get(Math.max(...roots.keys())) ?? options.factoryRoot;
+  const rooted = await verifyRoots(start, fetcher, roots);
+  if (rooted.root === undefined) return { trusted: undefined, content: undefined, failure: rooted.failure };
+  const online = onlineKeysOf(rooted.root);
+  const floorsLifted = floors.some((floor) => isRotated(floor, online));
+  const folder = await prepare(options.directory, store, old, rooted.newest, floorsLifted);
   try {
-    const outcome = await run(options, store, folder, fetcher);
-    const trusted = await collect(folder, roots, fetcher.roots);
-    const back = goneBack(old, trusted);
+    const outcome = rooted.failure ?? (await run(options, folder, fetcher, rooted.root));
+    const trusted = { ...(await collect(folder)), roots, online, floorsLifted };
+    const back = floors.map((floor) => goneBack(floor, trusted.versions, online)).find((failure) => failure !== undefined);
     // Only possible when local files were damaged: then the recorded versions are all that stands against a replay.
-    if (back !== undefined && old !== undefined) return { trusted: await asBefore(store, old, roots), content: undefined, failure: back };
-    return outcome instanceof WardcastError ? { trusted, content: undefined, failure: outcome } : { trusted, content: outcome, failure: undefined };
+    if (back !== undefined) return { trusted: undefined, content: undefined, failure: back };
+    return outcome instanceof WardcastError ? { trusted, content: undefined, failure: outcome } : { trusted, content: outcome.content, failure: undefined };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function run(options: RefreshOptions, store: TrustStore, folder: string, fetcher: SourceFetcher): Promise<VerifiedContent | WardcastError> {
+type Rooted =
+  | { readonly newest: Buffer; readonly root: Metadata<Root>; readonly failure: WardcastError | undefined }
+  | { readonly newest: Buffer; readonly root: undefined; readonly failure: WardcastError };
+
+/**
+ * Steps 5.2 and 5.3, apart from the others because 5.3.11 (forget timestamp and snapshot when their keys were rotated) must happen between
+ * them, which tuf-js leaves out. Adds to `roots`.
+ */
+async function verifyRoots(start: Buffer, fetcher: SourceFetcher, roots: Map<number, Buffer>): Promise<Rooted> {
+  let newest = start;
+  let trusted: TrustedMetadataStore;
+  try {
+    inspectForeign('root', start);
+    trusted = new TrustedMetadataStore(start);
+  } catch (error) {
+    return { newest, root: undefined, failure: toFailure(error) };
+  }
+  const rooted = (failure?: WardcastError): Rooted => ({ newest, root: trusted.root, failure });
+  try {
+    for (let rotations = 0; rotations < MAX_ROOT_ROTATIONS; rotations++) {
+      const version = trusted.root.signed.version + 1;
+      const bytes = await fetcher.root(version);
+      if (bytes === undefined) break;
+      trusted.updateRoot(bytes);
+      newest = bytes;
+      roots.set(version, bytes);
+    }
+  } catch (error) {
+    return rooted(fetcher.failure ?? fromTufError(error));
+  }
+  // 5.3.10, before anything else is asked for.
+  return trusted.root.signed.isExpired() ? rooted(fromTufError(new Error('Final root.json is expired'))) : rooted();
+}
+
+async function run<C>(
+  options: UpdateOptions<C>,
+  folder: string,
+  fetcher: SourceFetcher,
+  root: Metadata<Root>,
+): Promise<{ readonly content: C } | WardcastError> {
   let updater: Updater;
   try {
     updater = new Updater({ metadataDir: folder, metadataBaseUrl: METADATA_BASE_URL, fetcher, config: CONFIG });
+    // tuf-js writes a role's file under its encoded name and looks for it under the plain one, which may point anywhere.
+    Object.defineProperty(updater, 'loadLocalMetadata', { value: (role: string) => readFileSync(join(folder, `${encodeURIComponent(role)}.json`)) });
     await updater.refresh();
   } catch (error) {
     return fetcher.failure ?? fromTufError(error);
   }
-  const lookup: TargetLookup = async (path) => {
+  const find: TargetSearch = async (path) => {
+    // tuf-js would find these in every role.
+    if (path in Object.prototype) return undefined;
     try {
-      const info = await updater.getTargetInfo(path);
-      const sha256 = info?.hashes['sha256'];
-      return info === undefined || sha256 === undefined ? undefined : { sha256, length: info.length };
+      return await updater.getTargetInfo(path);
     } catch (error) {
       throw fetcher.failure ?? fromTufError(error);
     }
   };
   try {
-    return await verifyContent({
-      scope: options.scope,
-      lookup,
-      stored: (hash) => store.object(hash),
-      source: options.source,
-      signal: options.signal,
-      highest: options.highest ?? 0,
-    });
+    return { content: await options.obtain(find, root) };
   } catch (error) {
     if (options.signal?.aborted) return new WardcastError('ABORTED', 'The work was cancelled', { cause: error });
-    return toWardcastError(error, 'METADATA_INVALID', 'The bundle could not be verified');
+    return toWardcastError(error, 'METADATA_INVALID', 'The targets could not be verified');
   }
 }
 
+function toFailure(error: unknown): WardcastError {
+  return error instanceof WardcastError ? error : fromTufError(error);
+}
+
 /** Intact roots of the old state and the factory's. */
-async function knownRoots(options: RefreshOptions, store: TrustStore, old: TrustState | undefined): Promise<Map<number, Buffer>> {
+async function knownRoots(factoryRoot: Buffer, store: TrustStore, old: TrustState | undefined): Promise<Map<number, Buffer>> {
   const roots = new Map<number, Buffer>();
   for (const [version, hash] of Object.entries(old?.roots ?? {})) {
     const bytes = await store.object(hash);
     if (bytes !== undefined) roots.set(Number(version), bytes);
   }
-  return roots.set(inspectMetadata('root', options.factoryRoot).version, options.factoryRoot);
+  return roots.set(inspectForeign('root', factoryRoot).version, factoryRoot);
 }
 
-async function prepare(options: RefreshOptions, store: TrustStore, old: TrustState | undefined, roots: ReadonlyMap<number, Buffer>): Promise<string> {
+async function prepare(directory: string, store: TrustStore, old: TrustState | undefined, root: Buffer, rotated: boolean): Promise<string> {
   try {
-    await makeDirectory(options.directory);
-    for (const name of await readdir(options.directory)) {
-      if (name.startsWith(WORK)) await rm(join(options.directory, name), { recursive: true, force: true });
+    await makeDirectory(directory);
+    for (const name of await readdir(directory)) {
+      if (name.startsWith(WORK)) await rm(join(directory, name), { recursive: true, force: true });
     }
-    const folder = await mkdtemp(join(options.directory, WORK));
+    const folder = await mkdtemp(join(directory, WORK));
     for (const [role, hash] of Object.entries(old?.trusted ?? {})) {
+      if (rotated && (role === 'timestamp' || role === 'snapshot')) continue;
       const bytes = await store.object(hash);
       if (bytes !== undefined) await writeFile(join(folder, `${role}.json`), bytes);
     }
-    // The newest of the chain; with the local copy damaged, the newest that is left, at worst the factory's.
-    const newest = roots.get(Math.max(...roots.keys()));
-    await writeFile(join(folder, 'root.json'), newest ?? options.factoryRoot);
+    await writeFile(join(folder, 'root.json'), root);
     return folder;
   } catch (cause) {
-    throw toWardcastError(cause, 'STORAGE_FAILED', `The folder for signed metadata ${options.directory} cannot be used`);
+    throw toWardcastError(cause, 'STORAGE_FAILED', `The folder for signed metadata ${directory} cannot be used`);
   }
 }
 
-async function collect(folder: string, before: ReadonlyMap<number, Buffer>, fetched: ReadonlyMap<number, Buffer>): Promise<Trusted> {
+async function collect(folder: string): Promise<Pick<Trusted, 'roles' | 'versions'>> {
   const roles = new Map<string, Buffer>();
   const versions: Record<string, number> = {};
   for (const name of (await readdir(folder)).sort()) {
     const role = name.slice(0, -'.json'.length);
     const bytes = await readFile(join(folder, name));
     roles.set(role, bytes);
-    versions[role] = inspectMetadata(role, bytes).version;
+    versions[role] = inspectForeign(role, bytes).version;
   }
-  const roots = new Map(before);
-  // A fetched root beyond the one in the folder was refused.
-  for (const [version, bytes] of fetched) if (version <= (versions['root'] ?? 0)) roots.set(version, bytes);
-  return { roles, versions, roots };
-}
-
-/** A recorded version that would be lowered. A newer root may lower the others: that is how a stolen online key is recovered from (5.3.11). */
-function goneBack(old: TrustState | undefined, trusted: Trusted): WardcastError | undefined {
-  if (old === undefined || (trusted.versions['root'] ?? 0) > (old.versions['root'] ?? 0)) return undefined;
-  for (const [role, version] of Object.entries(trusted.versions)) {
-    const floor = old.versions[role] ?? 0;
-    if (version < floor) {
-      return new WardcastError('METADATA_ROLLBACK', `The ${role} metadata has version ${version}, but ${floor} was trusted already`);
-    }
-  }
-  return undefined;
-}
-
-async function asBefore(store: TrustStore, old: TrustState, roots: ReadonlyMap<number, Buffer>): Promise<Trusted> {
-  const roles = new Map<string, Buffer>();
-  for (const [role, hash] of Object.entries(old.trusted)) {
-    const bytes = await store.object(hash);
-    if (bytes !== undefined) roles.set(role, bytes);
-  }
-  return { roles, versions: old.versions, roots };
+  return { roles, versions };
 }

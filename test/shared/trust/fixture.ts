@@ -4,7 +4,7 @@ import type { Bundle, BundleRelease } from '../../../shared/bundle/bundle.ts';
 import { split } from '../../../shared/bundle/chunker.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import { type Manifest, printManifest } from '../../../shared/bundle/manifest.ts';
-import { type SigningKey, signingKey } from '../../../shared/trust/keys.ts';
+import { type Signer, type SigningKey, signingKey } from '../../../shared/trust/keys.ts';
 import type { FetchOptions, MetadataSource } from '../../../shared/trust/metadata-source.ts';
 import { buildGroupRepository, type GroupVersions, type OnlineKeys } from '../../../shared/trust/repository.ts';
 import { type KeyRole, type ReleaseTarget, signRelease, signRoot, signTargets } from '../../../shared/trust/sign.ts';
@@ -23,7 +23,7 @@ export function testKey(name: string): SigningKey {
   return signingKey(createPrivateKey({ key: Buffer.concat([PKCS8_ED25519, seed]), format: 'der', type: 'pkcs8' }));
 }
 
-export function single(key: SigningKey): KeyRole {
+export function single(key: Signer): KeyRole {
   return { keys: [key], threshold: 1 };
 }
 
