@@ -39,9 +39,9 @@ export class EmulatedLine {
     return { ...(this.#directions[0]?.carried ?? { bytes: 0, payload: 0 }) };
   }
 
-  /** The words that run a command on one of the hosts. */
+  /** The words that run a command on one of the hosts: below the line's own priority, since a line that waits for a processor is no line. */
   on(host: Host, command: readonly string[]): string[] {
-    return ['ip', 'netns', 'exec', this.#namespace(host), ...command];
+    return this.#inside(host, ['nice', '-n', '10', ...command]);
   }
 
   async close(): Promise<void> {
@@ -50,6 +50,10 @@ export class EmulatedLine {
     for (const socket of this.#sockets) socket.close();
     for (const direction of this.#directions) direction.close();
     for (const host of ['far', 'near'] as const) await ip(`netns del ${this.#namespace(host)}`);
+  }
+
+  #inside(host: Host, command: readonly string[]): string[] {
+    return ['ip', 'netns', 'exec', this.#namespace(host), ...command];
   }
 
   #namespace(host: Host): string {
@@ -78,7 +82,7 @@ export class EmulatedLine {
     await new Promise<void>((resolve) => socket.bind(9000, `${net}.1`, resolve));
     const tunnel = `TUN:${address}/24,tun-name=tun0,iff-no-pi,iff-up`;
     const carrier = `UDP4-DATAGRAM:${net}.1:9000,bind=${net}.2:9000,sndbuf=4194304,rcvbuf=4194304`;
-    const [program = '', ...args] = this.on(host, ['socat', tunnel, carrier]);
+    const [program = '', ...args] = this.#inside(host, ['socat', tunnel, carrier]);
     const socat = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
     this.#socats.push({ process: socat, exit: once(socat, 'exit') });
     return { socket, address: `${net}.2` };

@@ -6,10 +6,13 @@ import { type Content, FILE, makeContent } from './content.ts';
 import { Papers } from './credentials.ts';
 import { EmulatedLine } from './emulated-line.ts';
 import type { Encoding } from './encoding.ts';
+import { fleet } from './fleet.ts';
+import { lineIdle } from './line-idle.ts';
 import { cpuOf } from './machine.ts';
 import { download, startNginx } from './nginx.ts';
 import type { LineShape } from './one-way.ts';
 import { type Bench, type BenchContext, median, type Row, round } from './row.ts';
+import { wanCuts } from './wan-cuts.ts';
 
 const MiB = 1 << 20;
 const FAR = '10.9.0.1';
@@ -59,6 +62,12 @@ export const bench: Bench = async (context) => {
     }
   }
   rows.push(...(await senderCpu(context, papers)));
+  // It only waits, so when time is short it waits while others work that are not timed to the millisecond.
+  const idle = quick ? lineIdle(context) : undefined;
+  idle?.catch(() => undefined);
+  rows.push(...(await wanCuts(context, papers)));
+  rows.push(...(await fleet(context, { name: 'wan-fleet', gateways: quick ? 30 : 200, mib: quick ? 1 : 4 })));
+  rows.push(...(await (idle ?? lineIdle(context))));
   return rows;
 };
 

@@ -15,6 +15,8 @@ export interface LineTraffic {
   /** Bytes delivered from the far end (the target) to the near end, and the other way. */
   readonly down: number;
   readonly up: number;
+  /** Bytes that the far end put on the line, whether they came through or were lost when it was cut. */
+  readonly sent: number;
 }
 
 /** Bytes a line holds beyond what is under way on it: the router's buffer. */
@@ -55,7 +57,7 @@ export class Line {
   }
 
   get traffic(): LineTraffic {
-    return { down: this.#down.delivered, up: this.#up.delivered };
+    return { down: this.#down.delivered, up: this.#up.delivered, sent: this.#down.entered };
   }
 
   get isCut(): boolean {
@@ -117,6 +119,7 @@ class Direction {
   #free = 0;
   #waiting: { bytes: number; resolve: () => void }[] = [];
   delivered = 0;
+  entered = 0;
 
   constructor(rate: number, delay: number) {
     this.#rate = rate;
@@ -169,6 +172,7 @@ class Direction {
     };
     from.on('data', (bytes: Buffer) => {
       held += bytes.length;
+      this.entered += bytes.length;
       if (held >= most) from.pause();
       enqueue(bytes);
     });

@@ -9,7 +9,7 @@ import {
   MAX_WANT_NAMES,
   PULL_ALIVE_BYTES,
   PULL_TIMEOUT,
-  PULL_WINDOW,
+  PULL_WINDOW_BASE,
   PULL_WINDOW_OBJECTS,
   RECONNECT_MAX,
   RECONNECT_MIN,
@@ -20,9 +20,13 @@ import { Absent } from '../../wire/messages.ts';
 import { down, parseDown, up } from '../../wire/topics.ts';
 import type { Delivery, Link } from '../broker.ts';
 import { Assembly } from './assembly.ts';
+import { LineDepth } from './line-depth.ts';
 import { MAX_OBJECT, type ObjectRef, parseObjectTopic, refKey } from './object-ref.ts';
 import { PullEntry } from './pull-entry.ts';
 import { CreditWindow } from './window.ts';
+
+/** Bytes that a chunk costs beyond itself: topic, MQTT header, TLS records. */
+const CHUNK_OVERHEAD = 256;
 
 /** What a puller needs of a connection. */
 export type PullLink = Pick<Link, 'publish' | 'subscribe' | 'onState' | 'state'> & Partial<Pick<Link, 'traffic'>>;
@@ -35,8 +39,21 @@ export interface GetOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface PullerOptions {
+  readonly link: PullLink;
+  readonly identity: Identity;
+  readonly log: Log;
+  readonly clock: Clock;
+  /** A fixed window; else it follows the line. */
+  readonly window?: { readonly bytes: number; readonly objects: number };
+  /** Asked before each chunk, with its bytes on the line: 0, or milliseconds until it may be tried again. What comes is paced by what is asked for. */
+  readonly pace?: (bytes: number) => number;
+  readonly random?: () => number;
+}
+
 /**
- * Pulls objects over one MQTT connection: asks under a credit window, verifies by hash, asks again for what got lost.
+ * Pulls objects over one MQTT connection: asks under a credit window, verifies by hash, asks again for what got lost. Signed files go before
+ * chunks, and neither window nor pace holds them up: they are few, and everything waits for them.
  * One per connection. Nothing is sent while the link is down; what was asked for is asked again at the next connect.
  */
 export class ObjectPuller {
@@ -46,23 +63,30 @@ export class ObjectPuller {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #window: CreditWindow;
+  /** Undefined: the window is fixed. */
+  readonly #depth: LineDepth | undefined;
+  readonly #pace: (bytes: number) => number;
   /** Every object somebody waits for is in exactly one of these; `resting` ones were refused as busy. */
+  readonly #urgent = new Map<string, PullEntry>();
   readonly #queued = new Map<string, PullEntry>();
   readonly #asked = new Map<string, PullEntry>();
   readonly #resting = new Map<string, PullEntry>();
   readonly #closing = new AbortController();
   readonly #stopListening: () => void;
   #pumpScheduled = false;
+  #pausing = false;
   #watching = false;
   #arrivals = 0;
 
-  constructor(options: { link: PullLink; identity: Identity; log: Log; clock: Clock; window?: { bytes: number; objects: number }; random?: () => number }) {
+  constructor(options: PullerOptions) {
     this.#link = options.link;
     this.#identity = options.identity;
     this.#log = options.log;
     this.#clock = options.clock;
     this.#random = options.random ?? Math.random;
-    this.#window = new CreditWindow(options.window ?? { bytes: PULL_WINDOW, objects: PULL_WINDOW_OBJECTS });
+    this.#window = new CreditWindow(options.window ?? { bytes: PULL_WINDOW_BASE, objects: PULL_WINDOW_OBJECTS });
+    this.#depth = options.window === undefined ? new LineDepth() : undefined;
+    this.#pace = options.pace ?? (() => 0);
     this.#stopListening = this.#link.onState((state) => {
       if (state === 'up') this.#reconnected();
     });
@@ -77,13 +101,14 @@ export class ObjectPuller {
     signal?.throwIfAborted();
     this.#closing.signal.throwIfAborted();
     const key = refKey(ref);
-    let entry = this.#queued.get(key) ?? this.#asked.get(key) ?? this.#resting.get(key);
+    let entry = this.#urgent.get(key) ?? this.#queued.get(key) ?? this.#asked.get(key) ?? this.#resting.get(key);
     if (entry === undefined) {
       entry = new PullEntry({ ref, key, size: size ?? CHUNK_AVG, max: maxBytes ?? size ?? MAX_OBJECT[ref.kind] });
-      this.#queued.set(key, entry);
+      this.#queueOf(entry).set(key, entry);
       this.#schedulePump();
     }
     return entry.wait(signal, () => {
+      this.#urgent.delete(key);
       this.#queued.delete(key);
       this.#resting.delete(key);
     });
@@ -91,14 +116,14 @@ export class ObjectPuller {
 
   /** Bytes and objects asked for and not here yet, and objects that wait for credit. */
   get outstanding(): { readonly bytes: number; readonly objects: number; readonly waiting: number } {
-    return { bytes: this.#window.bytes, objects: this.#window.objects, waiting: this.#queued.size + this.#resting.size };
+    return { bytes: this.#window.bytes, objects: this.#window.objects, waiting: this.#urgent.size + this.#queued.size + this.#resting.size };
   }
 
   close(): void {
     const reason = new WardcastError('CONNECTION_LOST', 'The connection that objects were pulled over was closed');
     this.#stopListening();
     this.#closing.abort(reason);
-    for (const entries of [this.#queued, this.#asked, this.#resting]) {
+    for (const entries of [this.#urgent, this.#queued, this.#asked, this.#resting]) {
       for (const entry of entries.values()) entry.reject(reason);
       entries.clear();
     }
@@ -117,22 +142,47 @@ export class ObjectPuller {
   }
 
   #pump(): void {
-    if (this.#link.state !== 'up' || this.#queued.size === 0 || !this.#window.worthAsking) return;
-    const asking: PullEntry[] = [];
-    for (const entry of this.#queued.values()) {
-      if (!this.#window.take(entry.size)) break;
-      this.#queued.delete(entry.key);
-      this.#asked.set(entry.key, entry);
-      asking.push(entry);
+    if (this.#link.state !== 'up') return;
+    const asking = [...this.#urgent.values()];
+    this.#urgent.clear();
+    if (!this.#pausing && this.#queued.size > 0 && this.#window.worthAsking) {
+      for (const entry of this.#queued.values()) {
+        if (!this.#window.fits(entry.size) || !this.#mayPass(entry)) break;
+        this.#window.take(entry.size);
+        this.#queued.delete(entry.key);
+        asking.push(entry);
+      }
     }
+    for (const entry of asking) this.#asked.set(entry.key, entry);
     this.#ask(asking);
+  }
+
+  /** Else it is looked at again when the pace allows. */
+  #mayPass(entry: PullEntry): boolean {
+    const wait = this.#pace(entry.size + CHUNK_OVERHEAD);
+    if (wait <= 0) return true;
+    this.#pausing = true;
+    void this.#clock
+      .sleep(wait, { signal: this.#closing.signal })
+      .catch(() => undefined)
+      .then(() => {
+        this.#pausing = false;
+        if (!this.#closing.signal.aborted) this.#pump();
+      });
+    return false;
+  }
+
+  #queueOf(entry: PullEntry): Map<string, PullEntry> {
+    return entry.ref.kind === 'chunk' ? this.#queued : this.#urgent;
   }
 
   #ask(entries: readonly PullEntry[]): void {
     const batches = new Map<string, PullEntry[]>();
+    const now = this.#clock.monotonic();
     for (const entry of entries) {
       // Whatever came of it before the connection broke comes again, from the start.
       entry.assembly = undefined;
+      entry.asked = this.#depth?.ask(now);
       const place = `${entry.ref.group}/${entry.ref.kind}`;
       const batch = batches.get(place);
       if (batch === undefined) batches.set(place, [entry]);
@@ -156,6 +206,7 @@ export class ObjectPuller {
 
   #reconnected(): void {
     this.#dropForsaken();
+    this.#depth?.forget();
     this.#ask([...this.#asked.values()]);
     this.#schedulePump();
   }
@@ -229,12 +280,19 @@ export class ObjectPuller {
       const whole = entry.assembly.add(object.part, delivery.payload);
       if (whole === undefined) return;
       if (entry.ref.kind !== 'metadata') checkContent(entry.ref.name, whole, 'the other side');
+      this.#measure(entry, whole.length);
       this.#finish(entry);
       entry.resolve(whole);
     } catch (error) {
       this.#spoilt(entry, error);
     }
     this.#schedulePump();
+  }
+
+  #measure({ ref, asked }: PullEntry, bytes: number): void {
+    if (this.#depth === undefined || asked === undefined || ref.kind !== 'chunk') return;
+    this.#depth.arrive(asked, bytes, this.#clock.monotonic());
+    this.#window.resize(this.#depth.bytes);
   }
 
   #spoilt(entry: PullEntry, error: unknown): void {
@@ -276,12 +334,12 @@ export class ObjectPuller {
       // Closed: close() has told everybody.
       return;
     }
-    for (const entry of entries) if (this.#resting.delete(entry.key)) this.#queued.set(entry.key, entry);
+    for (const entry of entries) if (this.#resting.delete(entry.key)) this.#queueOf(entry).set(entry.key, entry);
     this.#schedulePump();
   }
 
   #finish(entry: PullEntry): void {
-    if (this.#asked.delete(entry.key)) this.#window.give(entry.size);
+    if (this.#asked.delete(entry.key) && entry.ref.kind === 'chunk') this.#window.give(entry.size);
   }
 
   #fail(entry: PullEntry, error: WardcastError): void {

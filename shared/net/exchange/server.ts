@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { isWardcastError } from '../../base/errors.ts';
 import { type Identity, identityPath } from '../../base/identity.ts';
-import { MAX_SEND_QUEUE, MAX_SEND_QUEUE_OBJECTS, MAX_WANT_NAMES, SEND_READ_AHEAD } from '../../base/limits.ts';
+import { CHUNK_MAX, MAX_SEND_QUEUE_OBJECTS, MAX_WANT_NAMES, SEND_READ_AHEAD, SEND_READ_AHEAD_BYTES } from '../../base/limits.ts';
 import type { Log } from '../../base/log.ts';
 import type { ObjectKind, Want } from '../../wire/messages.ts';
 import { mayFetchScope } from '../../wire/policy.ts';
@@ -23,6 +23,8 @@ type Refusals = Map<string, { group: string; kind: ObjectKind; reason: 'absent' 
 interface Client {
   readonly identity: Identity;
   readonly jobs: Set<string>;
+  /** Signed files: they go before any chunk. */
+  readonly urgent: Job[];
   readonly queue: Job[];
   readonly refusals: Refusals;
   /** Names in them. */
@@ -32,8 +34,8 @@ interface Client {
 }
 
 /**
- * Answers wants from the broker's side. Every client has its own queue and one object in flight, so control messages pass between
- * objects, a slow client holds up nobody, and all get their turn.
+ * Answers wants from the broker's side. Every client has its own queue and one object in flight, so control messages and signed files pass
+ * between chunks, a slow client holds up nobody, and all get their turn. What is read ahead is bounded for each client and for all together.
  */
 export class ObjectServer {
   readonly #broker: EmbeddedBroker;
@@ -41,7 +43,7 @@ export class ObjectServer {
   readonly #read: ReadObject;
   readonly #clients = new Map<string, Client>();
   readonly #stopListening: () => void;
-  /** Bytes read ahead for all clients together. */
+  /** Bytes in memory for all clients together: being read, read, or being sent. */
   #ahead = 0;
   #sent = { objects: 0, bytes: 0 };
 
@@ -59,7 +61,7 @@ export class ObjectServer {
     const path = identityPath(from);
     let client = this.#clients.get(path);
     if (client === undefined) {
-      client = { identity: from, jobs: new Set(), queue: [], refusals: new Map(), refused: 0, running: false, gone: false };
+      client = { identity: from, jobs: new Set(), urgent: [], queue: [], refusals: new Map(), refused: 0, running: false, gone: false };
       this.#clients.set(path, client);
     }
     const allowed = mayAsk(from, want.group);
@@ -71,7 +73,7 @@ export class ObjectServer {
       else if (client.jobs.size >= MAX_SEND_QUEUE_OBJECTS) refuse(client, ref, 'busy');
       else {
         client.jobs.add(key);
-        client.queue.push({ ref, key });
+        (ref.kind === 'chunk' ? client.queue : client.urgent).push({ ref, key });
       }
     }
     if (!client.running) void this.#serve(path, client);
@@ -92,6 +94,7 @@ export class ObjectServer {
     if (client === undefined) return;
     this.#clients.delete(path);
     client.gone = true;
+    client.urgent.length = 0;
     client.queue.length = 0;
   }
 
@@ -100,21 +103,20 @@ export class ObjectServer {
     const ahead: { job: Job; answer: Promise<Answer> }[] = [];
     try {
       while (!client.gone) {
+        const urgent = client.urgent.shift();
+        if (urgent !== undefined) {
+          await this.#reply(client, urgent, await this.#answer(client, urgent));
+          continue;
+        }
         this.#readAhead(client, ahead);
         const next = ahead.shift();
         if (next === undefined) {
           await this.#sendRefusals(client);
           // Something may have been asked while that was sent.
-          if (client.queue.length === 0 && client.refusals.size === 0) break;
+          if (client.urgent.length === 0 && client.queue.length === 0 && client.refusals.size === 0) break;
           continue;
         }
-        const answer = await next.answer;
-        client.jobs.delete(next.job.key);
-        if ('bytes' in answer) {
-          this.#ahead -= answer.bytes.length;
-          if (client.refusals.size > 0) await this.#sendRefusals(client);
-          await this.#send(client, next.job.ref, answer.bytes);
-        } else refuse(client, next.job.ref, answer.reason);
+        await this.#reply(client, next.job, await next.answer);
       }
     } catch (error) {
       // It will connect again and ask again; what it asked for on the lost connection is void. Anything else would repeat itself in silence.
@@ -128,14 +130,30 @@ export class ObjectServer {
   }
 
   #readAhead(client: Client, ahead: { job: Job; answer: Promise<Answer> }[]): void {
-    while (ahead.length < SEND_READ_AHEAD && (ahead.length === 0 || this.#ahead < MAX_SEND_QUEUE)) {
+    while (ahead.length < SEND_READ_AHEAD && (ahead.length === 0 || this.#ahead < SEND_READ_AHEAD_BYTES)) {
       const job = client.queue.shift();
       if (job === undefined) return;
       ahead.push({ job, answer: this.#answer(client, job) });
     }
   }
 
+  async #reply(client: Client, { ref, key }: Job, answer: Answer): Promise<void> {
+    client.jobs.delete(key);
+    try {
+      if ('reason' in answer) {
+        refuse(client, ref, answer.reason);
+        return;
+      }
+      if (client.refusals.size > 0) await this.#sendRefusals(client);
+      await this.#send(client, ref, answer.bytes);
+    } finally {
+      this.#release(answer);
+    }
+  }
+
   async #answer(client: Client, { ref }: Job): Promise<Answer> {
+    // Until its size is known it counts as much as a chunk may have: reads that begin together must not pass the bound together.
+    this.#ahead += CHUNK_MAX;
     try {
       const bytes = await this.#read(client.identity, ref);
       if (bytes === undefined) return { reason: 'absent' };
@@ -145,6 +163,8 @@ export class ObjectServer {
       if (isWardcastError(error, 'OBJECT_ABSENT')) return { reason: 'absent' };
       this.#log.error('serve.read-failed', { client: identityPath(client.identity), ...ref, error });
       return { reason: 'busy' };
+    } finally {
+      this.#ahead -= CHUNK_MAX;
     }
   }
 

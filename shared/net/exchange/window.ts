@@ -3,7 +3,7 @@
  * One object may always be on its way, however large, or it could never be had.
  */
 export class CreditWindow {
-  readonly #maxBytes: number;
+  #maxBytes: number;
   readonly #maxObjects: number;
   #bytes = 0;
   #objects = 0;
@@ -13,9 +13,19 @@ export class CreditWindow {
     this.#maxObjects = objects;
   }
 
+  /** The bytes that may be out from now on; what is out stays out. */
+  resize(bytes: number): void {
+    this.#maxBytes = bytes;
+  }
+
+  /** Is there credit for an object of this size? */
+  fits(size: number): boolean {
+    return this.#objects === 0 || (this.#objects + 1 <= this.#maxObjects && this.#bytes + size <= this.#maxBytes);
+  }
+
   /** Takes credit for an object of this size; false: there is none. */
   take(size: number): boolean {
-    if (this.#objects > 0 && (this.#objects + 1 > this.#maxObjects || this.#bytes + size > this.#maxBytes)) return false;
+    if (!this.fits(size)) return false;
     this.#objects += 1;
     this.#bytes += size;
     return true;
@@ -28,11 +38,11 @@ export class CreditWindow {
   }
 
   /**
-   * Is there enough credit that asking is worth a message? With an eighth of the window per message the line never runs dry,
-   * and there is not one message for each small object.
+   * Is there enough credit that asking is worth a message? With a sixteenth of the window per message the line never runs dry, answers come in
+   * no bursts, and there is not one message for each small object.
    */
   get worthAsking(): boolean {
-    return this.#objects === 0 || (this.#bytes <= this.#maxBytes * (7 / 8) && this.#objects <= this.#maxObjects * (7 / 8));
+    return this.#objects === 0 || (this.#bytes <= this.#maxBytes * (15 / 16) && this.#objects <= this.#maxObjects * (15 / 16));
   }
 
   get bytes(): number {

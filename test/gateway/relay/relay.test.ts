@@ -43,6 +43,28 @@ describe('the gateway brings a bundle to its site', () => {
     expect(received / unique).toBeLessThan(1.05);
   });
 
+  it('within the limit of the line', async () => {
+    const site = await createTestSite(pki);
+    const large = makeRelease('driver', '1.0.0', { lib: bytesOf('large', 6 * MIB) });
+    site.provider.publish(large);
+    await site.provider.assign(ct, [large]);
+    const started = performance.now();
+    await site.start({ lineMbit: 24 });
+    await relayed(site, 'ct', 1);
+    // 3 MB/s: a lower bound is all that a busy machine can promise.
+    expect(performance.now() - started).toBeGreaterThan(((6 * MIB - 500_000) / 3_000_000) * 1000);
+  });
+
+  it('nothing at all while its limit is 0, and says why', async () => {
+    const site = await createTestSite(pki);
+    const release = makeRelease('viewer', '1.0.0', { lib: bytesOf('a', MIB) });
+    site.provider.publish(release);
+    await site.provider.assign(ct, [release]);
+    await site.start({ lineMbit: 0 });
+    await expect.poll(() => site.provider.progress.some((p) => p.phase === 'relaying' && /window/.test(p.reason ?? ''))).toBe(true);
+    expect(site.provider.asked.size).toBe(0);
+  });
+
   it('and offers it on the LAN only when it is complete', async () => {
     const site = await createTestSite(pki);
     const release = makeRelease('viewer', '1.0.0', { a: bytesOf('a', MIB) });

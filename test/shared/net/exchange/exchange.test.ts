@@ -2,7 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { isWardcastError } from '../../../../shared/base/errors.ts';
 import { type Identity, identityPath } from '../../../../shared/base/identity.ts';
-import { MAX_BAD_OBJECTS, MAX_PAYLOAD, MAX_SEND_QUEUE_OBJECTS, MAX_SILENT_ASKS, MAX_WANT_NAMES, PULL_TIMEOUT } from '../../../../shared/base/limits.ts';
+import {
+  CHUNK_MAX,
+  MAX_BAD_OBJECTS,
+  MAX_PAYLOAD,
+  MAX_SEND_QUEUE_OBJECTS,
+  MAX_SILENT_ASKS,
+  MAX_WANT_NAMES,
+  PULL_TIMEOUT,
+  SEND_READ_AHEAD_BYTES,
+} from '../../../../shared/base/limits.ts';
 import { silentLog } from '../../../../shared/base/log.ts';
 import { sha256 } from '../../../../shared/bundle/digest.ts';
 import { ObjectChunkSource } from '../../../../shared/net/exchange/object-chunk-source.ts';
@@ -138,6 +147,17 @@ describe('the exchange', () => {
     expect(most.bytes).toBeLessThanOrEqual(1000);
     expect(most.objects).toBeLessThanOrEqual(5);
     expect(puller.outstanding).toEqual({ bytes: 0, objects: 0, waiting: 0 });
+  });
+
+  it('asks for signed files before chunks that wait, whatever is outstanding', async () => {
+    const { puller, objects, wanted } = rig({ window: { bytes: 1000, objects: 2 } });
+    const chunks = Array.from({ length: 20 }, () => add(objects, randomBytes(500)));
+    const all = chunks.map((ref) => puller.get(ref, { size: 500 }));
+    await new Promise(setImmediate);
+    const target = add(objects, randomBytes(5000), 'target');
+    await puller.get(target);
+    expect(wanted.indexOf(target.name)).toBeLessThan(4);
+    await Promise.all(all);
   });
 
   it('shares one transfer among those who ask for the same', async () => {
@@ -306,6 +326,42 @@ describe('the object server', () => {
     for (let turn = 0; turn < 20; turn++) await settle();
     expect(broker.sent.filter(({ to }) => to === identityPath(GATEWAY)).length).toBe(20);
     expect(broker.sent.filter(({ to }) => to === identityPath(DEVICE_A)).length).toBe(1);
+  });
+
+  it('sends a signed file after at most one more chunk, however many chunks are queued and read', async () => {
+    const { broker, server, objects } = rig();
+    const chunks = Array.from({ length: 50 }, () => add(objects, randomBytes(100)).name);
+    const target = add(objects, randomBytes(100), 'target').name;
+    server.handle(GATEWAY, { group: 'ct', kind: 'chunk', names: chunks });
+    while (broker.sent.length < 5) await new Promise(setImmediate);
+    const before = broker.sent.length;
+    server.handle(GATEWAY, { group: 'ct', kind: 'target', names: [target] });
+    for (let turn = 0; turn < 40; turn++) await settle();
+    expect(broker.sent.length).toBe(51);
+    expect(broker.sent.findIndex(({ topic }) => topic.includes(target)) - before).toBeLessThanOrEqual(1);
+  });
+
+  it('reads no more ahead for all clients together than its bound, and still serves each', async () => {
+    let reading = 0;
+    let most = 0;
+    const bytes = Buffer.alloc(CHUNK_MAX);
+    const { broker, server } = rig({
+      read: async () => {
+        reading += 1;
+        most = Math.max(most, reading);
+        await settle();
+        reading -= 1;
+        return bytes;
+      },
+    });
+    const clients = Array.from({ length: 100 }, (_, n) => ({ ...DEVICE_A, device: `ct-${n}` }));
+    for (const client of clients) {
+      broker.link(client).connect();
+      server.handle(client, { group: 'ct', kind: 'chunk', names: Array.from({ length: 8 }, (_, n) => sha256(Buffer.from(String(n)))) });
+    }
+    for (let turn = 0; turn < 60; turn++) await settle();
+    expect(broker.sent.length).toBe(800);
+    expect(most).toBeLessThanOrEqual(SEND_READ_AHEAD_BYTES / CHUNK_MAX + clients.length);
   });
 
   it('does not send twice what is asked twice', async () => {
