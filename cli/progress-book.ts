@@ -6,6 +6,10 @@ type ProgressEvent = EventBody<'progress'>;
 export interface Job {
   readonly key: string;
   readonly label: string;
+  /** What it is part of: `customer/site/group bundle 3`. */
+  readonly bundle: string;
+  /** Undefined: the gateway's part, over the line. */
+  readonly device: string | undefined;
   readonly phase: ProgressEvent['phase'];
   readonly total: number;
   readonly done: number;
@@ -15,6 +19,17 @@ export interface Job {
   readonly own: number;
   readonly ended: boolean;
   readonly reason: string | undefined;
+}
+
+/** Where a bundle's bytes came from so far. */
+export interface Bundle {
+  readonly label: string;
+  /** How many have installed something of it. */
+  readonly devices: number;
+  readonly line: number;
+  readonly gateway: number;
+  readonly peer: number;
+  readonly own: number;
 }
 
 /** Jobs remembered at once; the ended ones go first. */
@@ -39,6 +54,18 @@ export class ProgressBook {
     return { job, step };
   }
 
+  /** All that is known of the bundle that a job is part of, over its gateway and its devices. */
+  bundle(job: Job): Bundle {
+    const sum = { label: job.bundle, devices: 0, line: 0, gateway: 0, peer: 0, own: 0 };
+    const devices = new Set<string>();
+    for (const other of this.#jobs.values()) {
+      if (other.bundle !== job.bundle) continue;
+      if (other.device !== undefined && other.phase === 'done') devices.add(other.device);
+      for (const source of ['line', 'gateway', 'peer', 'own'] as const) sum[source] += other[source];
+    }
+    return { ...sum, devices: devices.size };
+  }
+
   #forget(): void {
     if (this.#jobs.size <= MAX_JOBS) return;
     const victim = [...this.#jobs.values()].find((job) => job.ended)?.key ?? this.#jobs.keys().next().value;
@@ -55,6 +82,8 @@ function jobOf(event: ProgressEvent): Job {
   return {
     key: `${place}/${event.device ?? ''}/${event.application ?? ''}/${event.sequence}`,
     label: `${place} ${who} ${what}`,
+    bundle: `${place} bundle ${event.sequence}`,
+    device: event.device,
     phase: event.phase,
     total: event.total,
     done: event.done,

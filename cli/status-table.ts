@@ -1,5 +1,7 @@
 import type { OpsResult } from '../shared/wire/ops.ts';
 import type { Output } from './output.ts';
+import type { Column } from './table.ts';
+import { bytesText, shares, timesText } from './units.ts';
 
 type Status = OpsResult<'status'>;
 export type StatusRow = Status['devices'][number];
@@ -21,6 +23,40 @@ export function printStatus(output: Output, rows: readonly StatusRow[]): void {
     ],
     'no devices',
   );
+}
+
+/** Where the bytes of each site's newest bundles came from. LINE and SENT are the gateway's word, the others the devices' signed one. */
+export function printBundles(output: Output, rows: readonly Status['bundles'][number][]): void {
+  output.table(rows, [
+    { title: 'CUSTOMER', value: (row) => row.customer },
+    { title: 'SITE', value: (row) => row.site },
+    { title: 'GROUP', value: (row) => row.group },
+    { title: 'BUNDLE', value: (row) => row.sequence, align: 'right' },
+    { title: 'LINE', value: (row) => (row.line === null ? null : bytesText(row.line)), align: 'right' },
+    { title: 'SENT', value: (row) => (row.sent === null ? null : bytesText(row.sent)), align: 'right' },
+    { title: 'COPIES', value: (row) => (row.copies === null ? null : timesText(row.copies)), align: 'right' },
+    ...hadColumns<Status['bundles'][number]>(),
+  ]);
+}
+
+interface Had {
+  readonly gateway: number;
+  readonly peer: number;
+  readonly own: number;
+}
+
+/** Bytes from gateway, peers and own old files, each with its share. */
+export function hadColumns<Row extends Had>(): Column<Row>[] {
+  const cell = (row: Row, which: 0 | 1 | 2): string => {
+    const parts = [row.gateway, row.peer, row.own];
+    const part = parts[which] ?? 0;
+    return part === 0 ? '0 B' : `${bytesText(part)} ${String(shares(parts)[which] ?? 0).padStart(3)} %`;
+  };
+  return [
+    { title: 'GATEWAY', value: (row) => cell(row, 0), align: 'right' },
+    { title: 'PEERS', value: (row) => cell(row, 1), align: 'right' },
+    { title: 'OWN FILES', value: (row) => cell(row, 2), align: 'right' },
+  ];
 }
 
 function paintState(output: Output, text: string, state: StatusRow['state']): string {

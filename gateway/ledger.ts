@@ -79,13 +79,18 @@ export class Ledger {
   }
 
   /** Saves while the figures move, until the signal aborts. */
-  async run(clock: Clock, log: Log, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await clock.sleep(LEDGER_INTERVAL, { signal }).catch(() => undefined);
-      await this.save().catch((error: unknown) => {
-        if (!isWardcastError(error, 'STORAGE_FAILED')) throw error;
-        log.error('ledger.not-saved', { error });
-      });
-    }
+  run(clock: Clock, log: Log, signal: AbortSignal): Promise<void> {
+    return keepSaved(this, clock, log, signal);
+  }
+}
+
+/** Figures for people: a disk that does not take them stops nothing. */
+export async function keepSaved(figures: { save(): Promise<void> }, clock: Clock, log: Log, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await clock.sleep(LEDGER_INTERVAL, { signal }).catch(() => undefined);
+    await figures.save().catch((error: unknown) => {
+      if (!isWardcastError(error, 'STORAGE_FAILED')) throw error;
+      log.error('ledger.not-saved', { error });
+    });
   }
 }

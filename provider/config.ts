@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigHost, ConfigLog, ConfigPath, ConfigPort } from '../shared/base/config.ts';
+import { ConfigHost, ConfigLog, ConfigMetrics, ConfigPath, ConfigPort } from '../shared/base/config.ts';
 
 /** provider.toml; docs/operations.md says it for people. */
 export const ProviderConfig = z.strictObject({
@@ -12,5 +12,6 @@ export const ProviderConfig = z.strictObject({
   /** Folder of the online keys: assignment.pem, snapshot.pem, timestamp.pem. */
   keys: ConfigPath,
   listen: z.strictObject({ host: ConfigHost.default('0.0.0.0'), port: ConfigPort.default(8883) }).prefault({}),
+  metrics: ConfigMetrics,
   log: ConfigLog,
 });

@@ -5,12 +5,13 @@ import { ProviderConfig } from './config.ts';
 import { startProvider } from './provider.ts';
 
 await runDaemon('provider', ProviderConfig, async ({ config, log }) => {
-  const { data, trust, keys, listen } = config;
+  const { data, trust, keys, listen, metrics } = config;
   const provider = await startProvider({
     data,
     trust,
     keys,
     listen,
+    metrics,
     credentials: await loadCredentials(config.credentials, systemClock),
     clock: systemClock,
     log,

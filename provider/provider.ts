@@ -7,6 +7,7 @@ import type { Log } from '../shared/base/log.ts';
 import { openDoor } from '../shared/net/door.ts';
 import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
+import { openMetricsDoor } from '../shared/net/metrics-door.ts';
 import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
 import { parseUp, UP_FILTERS } from '../shared/wire/topics.ts';
 import { OpsDesk } from './api/desk.ts';
@@ -19,6 +20,7 @@ import { Repositories } from './deliver/repositories.ts';
 import { objectReader } from './deliver/serve.ts';
 import { type OfflineMetadata, readOfflineMetadata, readOnlineKeys } from './deliver/trust-directory.ts';
 import { Events, logRow } from './events.ts';
+import { ProviderTally, providerMetrics } from './metrics.ts';
 import type { Content } from './plan.ts';
 import { Planner } from './planner.ts';
 import { Recorder } from './record/recorder.ts';
@@ -33,6 +35,8 @@ export interface ProviderOptions {
   readonly keys: string;
   readonly credentials: Credentials;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Where to tell metrics; absent: nowhere. */
+  readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -78,7 +82,8 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const planner = new Planner({ registry, assign, offer, clock, log, signal });
     const recorder = new Recorder({ registry, credentials: () => credentials, clock });
     const objects = new ObjectServer({ broker, log, read: objectReader({ repositories, index, manifests, chunks, log }) });
-    const uplink = new Uplink({ broker, recorder, planner, offers, objects, reports, events, clock, signal, log });
+    const tally = new ProviderTally();
+    const uplink = new Uplink({ onStatement: tally.stated, broker, recorder, planner, offers, objects, reports, events, clock, signal, log });
     const rereadOffline = async (): Promise<OfflineMetadata> => {
       offline = await readOfflineMetadata(o.trust);
       return offline;
@@ -87,6 +92,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const ops = new OpsDesk({ desk, broker, log });
 
     registry.onEntry((entry) => {
+      if (entry.change.type === 'bundle-assigned') tally.bundles.add({});
       if (entry.change.type !== 'statement') events.tell('registry-changed', { entry: logRow(entry) });
       planner.changed(entry);
     });
@@ -135,12 +141,15 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       onMqtt: (socket, identity) => broker.attach(socket, identity),
       signal,
     });
+    const metrics = providerMetrics({ tally, registry, reports, broker, door });
+    const metricsDoor = o.metrics === undefined ? undefined : await openMetricsDoor({ ...o.metrics, metrics, log });
     planner.start();
     return {
       port: door.port,
       failed: failed.promise,
       close: async () => {
         stop.abort(new WardcastError('ABORTED', 'The provider is stopping'));
+        await metricsDoor?.close();
         await door.close();
         objects.close();
         await Promise.allSettled([...background, ...working, planner.settled()]);

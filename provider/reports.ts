@@ -15,6 +15,16 @@ interface SeenNote {
 function seenNote(customer: string, site: string): Note<SeenNote> {
   return { text: `seen/${customer}/${site}` };
 }
+/** The counters alone: small, and read far more often than the list of devices they come with. */
+export interface CountersNote {
+  readonly customer: string;
+  readonly site: string;
+  readonly line: Seen['line'];
+  readonly content: Seen['content'];
+}
+function countersNote(customer: string, site: string): Note<CountersNote> {
+  return { text: `counters/${customer}/${site}` };
+}
 function relayedNote(scope: Scope): Note<number> {
   return { text: `relayed/${scopePath(scope)}` };
 }
@@ -28,7 +38,11 @@ export class Reports {
   }
 
   async seen({ customer, site }: GatewayIdentity, seen: Seen, actor: string): Promise<void> {
-    await this.#write(actor, [{ key: seenNote(customer, site), value: { customer, site, seen } satisfies SeenNote }]);
+    const { line, content } = seen;
+    await this.#write(actor, [
+      { key: seenNote(customer, site), value: { customer, site, seen } satisfies SeenNote },
+      { key: countersNote(customer, site), value: { customer, site, line, content } satisfies CountersNote },
+    ]);
   }
 
   /** The newest complete bundle of each group that the gateway holds. */
@@ -48,8 +62,13 @@ export class Reports {
     return (await this.#registry.note(relayedNote(scope))) ?? 0;
   }
 
-  async line(customer: string, site: string): Promise<Seen['line'] | null> {
-    return (await this.#registry.note(seenNote(customer, site)))?.seen.line ?? null;
+  async counters(customer: string, site: string): Promise<CountersNote | undefined> {
+    return this.#registry.note(countersNote(customer, site));
+  }
+
+  allCounters(): AsyncIterable<CountersNote> {
+    const prefix: Note<CountersNote> = { text: 'counters/' };
+    return this.#registry.notes(prefix);
   }
 
   async *devices(customer?: string, site?: string): AsyncGenerator<SeenAt> {

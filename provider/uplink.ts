@@ -6,12 +6,13 @@ import { BUSY_RETRY, MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
 import type { ObjectServer } from '../shared/net/exchange/server.ts';
-import { GatewayHello, Progress, Seen, Want } from '../shared/wire/messages.ts';
+import { GatewayHello, Progress, Seen, type Statement, Want } from '../shared/wire/messages.ts';
 import { down, type UpVerb } from '../shared/wire/topics.ts';
 import type { Offers } from './deliver/offers.ts';
 import type { Events } from './events.ts';
 import type { Planner } from './planner.ts';
 import type { Recorder } from './record/recorder.ts';
+import type { Verdict } from './record/statement.ts';
 import type { Reports } from './reports.ts';
 
 export interface UplinkParts {
@@ -22,6 +23,8 @@ export interface UplinkParts {
   readonly objects: Pick<ObjectServer, 'handle'>;
   readonly reports: Reports;
   readonly events: Events;
+  /** Told of every statement that a device has proven to be its own. */
+  readonly onStatement?: (statement: Statement, verdict: Verdict) => void;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly log: Log;
@@ -112,8 +115,17 @@ export class Uplink {
     try {
       const { statement, verdict, sealed } = await recorder.record(bytes, from);
       const { group, device, counter, type } = statement;
+      this.#parts.onStatement?.(statement, verdict);
       if (verdict.outcome === 'record') {
-        const about = statement.type === 'confirmation' ? { application: statement.application, version: statement.version, result: statement.result } : {};
+        const about =
+          statement.type === 'confirmation'
+            ? {
+                application: statement.application,
+                version: statement.version,
+                result: statement.result,
+                ...(statement.sources === undefined ? {} : { sources: statement.sources }),
+              }
+            : {};
         events.tell('statement-recorded', { customer, site, group, device, counter, type, ...about });
         // A failed installation is no drift: offering the same again would only make the device try it for ever.
         if (statement.type === 'inventory' || statement.result === 'installed') planner.look(statement, device);

@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { leaf } from '../command.ts';
 import { withConnection, withOps } from '../connection.ts';
 import { scopeFilter, withScope } from '../scope.ts';
-import { printStatus } from '../status-table.ts';
-import { bytesText } from '../units.ts';
+import { printBundles, printStatus } from '../status-table.ts';
+import { bytesText, timesText } from '../units.ts';
 
 export function declare(parent: Command, description: string): void {
   withConnection(
@@ -26,10 +26,21 @@ export function declare(parent: Command, description: string): void {
               },
               { title: 'LINE', value: (row) => (row.line === null ? null : bytesText(row.line.received)), align: 'right' },
               { title: 'CONTENT', value: (row) => (row.line === null ? null : bytesText(row.line.unique)), align: 'right' },
+              {
+                title: 'PER BYTE',
+                value: (row) => (row.line === null || row.line.unique === 0 ? null : timesText(row.line.received / row.line.unique)),
+                align: 'right',
+              },
+              { title: 'SENT', value: (row) => (row.sent === null ? null : bytesText(row.sent)), align: 'right' },
+              { title: 'COPIES', value: (row) => (row.copies === null ? null : timesText(row.copies)), align: 'right' },
               { title: 'BUNDLES', value: (row) => row.groups.map((group) => `${group.group}:${group.relayed}/${group.sequence}`).join(' ') },
             ],
             'no sites',
           );
+          const told = status.bundles.filter((row) => row.confirmations > 0 || (row.line ?? 0) > 0 || (row.sent ?? 0) > 0);
+          if (told.length === 0) return;
+          output.line();
+          printBundles(output, told);
         });
         return undefined;
       }).option('--device <device>', 'only this device'),

@@ -5,9 +5,9 @@ import { type Call, leaf } from '../command.ts';
 import { opsAddress, withConnection } from '../connection.ts';
 import { EXIT } from '../exit-status.ts';
 import type { Output } from '../output.ts';
-import { type Job, ProgressBook } from '../progress-book.ts';
+import { type Bundle, type Job, ProgressBook } from '../progress-book.ts';
 import { type ScopeFilter, scopeFilter, withScope } from '../scope.ts';
-import { bytesText, percent } from '../units.ts';
+import { bytesText, percent, shares } from '../units.ts';
 
 export function declare(parent: Command, description: string): void {
   withConnection(withScope(leaf(parent, 'watch', `${description}; until Ctrl-C`, watch).option('--device <device>', 'only this device')));
@@ -29,6 +29,7 @@ async function watch(call: Call): Promise<number> {
       else if (event.type === 'progress') {
         const { job, step } = book.add(event.body);
         view.show(job, step);
+        if (step && job.ended && job.device !== undefined) view.sumUp(book.bundle(job));
       }
     }
   } catch (error) {
@@ -42,6 +43,8 @@ async function watch(call: Call): Promise<number> {
 
 interface View {
   show(job: Job, step: boolean): void;
+  /** A device is done with its part of the bundle. */
+  sumUp(bundle: Bundle): void;
   stop(): void;
 }
 
@@ -51,6 +54,7 @@ function lines(output: Output): View {
     show(job, step) {
       if (step) output.line(progressLine(job));
     },
+    sumUp: (bundle) => output.line(bundleLine(bundle)),
     stop: () => undefined,
   };
 }
@@ -60,16 +64,22 @@ export function progressLine(job: Job): string {
   return `${share}  ${job.phase.padEnd(10)}  ${job.label}  ${sourcesText(job)}${job.reason === undefined ? '' : `  ${job.reason}`}`;
 }
 
-function sourcesText(job: Job): string {
-  const parts: [string, number][] = [
-    ['line', job.line],
-    ['gateway', job.gateway],
-    ['peers', job.peer],
-    ['own files', job.own],
+export function bundleLine(bundle: Bundle): string {
+  return `      bundle      ${bundle.label}, ${bundle.devices} devices  ${sourcesText(bundle)}`;
+}
+
+/** What the line brought is counted beside what devices had: it is on its way to them. */
+function sourcesText({ line, gateway, peer, own }: Pick<Job, 'line' | 'gateway' | 'peer' | 'own'>): string {
+  const had: [string, number][] = [
+    ['gateway', gateway],
+    ['peers', peer],
+    ['own files', own],
   ];
-  return parts
-    .filter(([, bytes]) => bytes > 0)
-    .map(([name, bytes]) => `${name} ${bytesText(bytes)}`)
+  const percents = shares(had.map(([, bytes]) => bytes));
+  const parts = had.map(([name, bytes], at) => ({ bytes, text: `${name} ${bytesText(bytes)} (${percents[at] ?? 0} %)` }));
+  return [{ bytes: line, text: `line ${bytesText(line)}` }, ...parts]
+    .filter(({ bytes }) => bytes > 0)
+    .map(({ text }) => text)
     .join(', ');
 }
 
@@ -100,6 +110,7 @@ async function bars(): Promise<View> {
       bar.stop();
       shown.delete(job.key);
     },
+    sumUp: (bundle) => multi.log(`${bundleLine(bundle)}\n`),
     stop: () => multi.stop(),
   };
 }

@@ -21,8 +21,9 @@ export const SeenRecord = z.strictObject({
 interface Options {
   readonly table: Table<SeenEntry>;
   readonly site: Omit<Scope, 'group'>;
-  /** The line's counters, told along. */
+  /** The counters, told along. */
   readonly line: () => SeenMessage['line'];
+  readonly content: () => SeenMessage['content'];
   readonly report: (seen: SeenMessage) => void;
   readonly peers: (scope: Scope, peers: Peers) => void;
   readonly clock: Clock;
@@ -100,7 +101,8 @@ export class Seen {
   message(): SeenMessage {
     const entries = this.#list.entries().sort((a, b) => Number(b.identity !== null) - Number(a.identity !== null) || b.lastSeen - a.lastSeen);
     const devices: SeenDevice[] = [];
-    let room = MAX_CONTROL_MESSAGE - 1024;
+    const content = this.#o.content();
+    let room = MAX_CONTROL_MESSAGE - 1024 - JSON.stringify(content).length;
     for (const entry of entries) {
       const device: SeenDevice = { ...entry, firstSeen: new Date(entry.firstSeen).toISOString(), lastSeen: new Date(entry.lastSeen).toISOString() };
       room -= JSON.stringify(device).length + 1;
@@ -108,7 +110,7 @@ export class Seen {
       devices.push(device);
     }
     if (devices.length < entries.length) this.#o.log.warn('seen.truncated', { seen: entries.length, told: devices.length });
-    return { devices, line: this.#o.line() };
+    return { devices, line: this.#o.line(), content };
   }
 
   #tell(): void {

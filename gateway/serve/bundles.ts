@@ -8,6 +8,7 @@ import type { ObjectRef } from '../../shared/net/exchange/object-ref.ts';
 import type { ChunkStore } from '../../shared/store/chunk-source.ts';
 import { mayFetch, mayFetchScope } from '../../shared/wire/policy.ts';
 import type { ChunkPull } from '../relay/chunk-pull.ts';
+import type { CompleteView } from '../relay/complete-view.ts';
 import type { Views } from '../relay/views.ts';
 import { servedBundle } from './served-bundle.ts';
 
@@ -17,6 +18,8 @@ interface Options {
   readonly store: ChunkStore;
   readonly chunks: ChunkPull;
   readonly lineUp: () => boolean;
+  /** Content of a bundle leaves for a device. */
+  readonly onSent: (group: string, sequence: number, bytes: number) => void;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -37,11 +40,28 @@ export class Bundles {
     return servedBundle(views, this.#o.store, this.#repair, this.#o.log);
   };
 
+  /** The same, counting the chunks that are read: for a server that sends at once what it reads. */
+  readonly give = (identity: Identity, scope: Scope): ServedBundle | undefined => {
+    const bundle = this.find(identity, scope);
+    if (bundle === undefined) return undefined;
+    const chunk = async (hash: string): Promise<Buffer | undefined> => {
+      const bytes = await bundle.chunk(hash);
+      if (bytes !== undefined) this.#sent(scope.group, bytes.length, ({ chunks }) => chunks.has(hash));
+      return bytes;
+    };
+    return { ...bundle, chunk };
+  };
+
+  /** A chunk of this manifest went to a device by another way than `give`. */
+  sent(group: string, manifest: string, bytes: number): void {
+    this.#sent(group, bytes, ({ manifests }) => manifests.has(manifest));
+  }
+
   /** For the object server: undefined for unknown and for not entitled alike. */
   readonly read = async (identity: Identity, ref: ObjectRef): Promise<Buffer | undefined> => {
     const scope: Scope = { customer: this.#o.gateway.customer, site: this.#o.gateway.site, group: ref.group };
     if (!mayFetchScope(identity, scope)) return undefined;
-    const bundle = this.find(identity, scope);
+    const bundle = this.give(identity, scope);
     if (bundle === undefined) return undefined;
     switch (ref.kind) {
       case 'metadata':
@@ -52,6 +72,14 @@ export class Bundles {
         return mayFetch(identity, bundle, ref.name) ? bundle.chunk(ref.name) : undefined;
     }
   };
+
+  /** Counts for the current bundle, unless only the one before it has what was sent. */
+  #sent(group: string, bytes: number, holds: (view: CompleteView) => boolean): void {
+    const views = this.#o.views.served(group);
+    if (views === undefined) return;
+    const { current, previous } = views;
+    this.#o.onSent(group, (previous === undefined || holds(current) ? current : previous).sequence, bytes);
+  }
 
   readonly #repair = async (group: string, hash: string, size: number): Promise<boolean> => {
     const asked = this.#ask(group, hash, size);

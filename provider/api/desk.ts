@@ -16,7 +16,7 @@ import { logList, registryCheck } from './log.ts';
 import { releaseList, releaseOffer, releasePublish, releaseWithdraw } from './release.ts';
 import { siteAdd, siteList } from './site.ts';
 import { status } from './status.ts';
-import { trace } from './trace.ts';
+import { trace, traceDevice } from './trace.ts';
 
 /** Every action of shared/wire/ops.ts, and the function that does it. */
 const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
@@ -39,6 +39,7 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   'current.list': currentList,
   status,
   trace,
+  'trace.device': traceDevice,
   'registry.check': registryCheck,
   'log.list': logList,
 };

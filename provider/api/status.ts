@@ -1,12 +1,14 @@
 import type { z } from 'zod';
 import { MAX_REPLY_ROWS } from '../../shared/base/limits.ts';
-import { OPS_ACTIONS, type SiteRow as SiteStatus, type StatusRow } from '../../shared/wire/ops.ts';
+import { type BundleRow, OPS_ACTIONS, type SiteRow as SiteStatus, type StatusRow } from '../../shared/wire/ops.ts';
 import { type CurrentVersion, effective } from '../plan.ts';
 import { type DeviceRow, keys, prefixes, type Release, type Standing } from '../registry/rows.ts';
 import { action, collect, type Desk, tooMany } from './action.ts';
+import { bundleRows, NOTHING, ratio } from './bundle-bytes.ts';
 
 type Row = z.input<typeof StatusRow>;
 type Site = z.input<typeof SiteStatus>;
+type Bundle = z.input<typeof BundleRow>;
 
 /** The two versions of the patent side by side, for every device and application; and the sites' lines. */
 export const status = action(OPS_ACTIONS.status, async (desk, { customer, site, group, device }) => {
@@ -20,10 +22,17 @@ export const status = action(OPS_ACTIONS.status, async (desk, { customer, site, 
     if (devices.length > MAX_REPLY_ROWS) throw tooMany();
   }
   const sites: Site[] = [];
+  const bundles: Bundle[] = [];
   for await (const row of desk.registry.list(prefixes.sites(customer))) {
-    if (site === undefined || row.site === site) sites.push(await siteRow(desk, row.customer, row.site));
+    if (site !== undefined && row.site !== site) continue;
+    const status = await siteRow(desk, row.customer, row.site);
+    sites.push(status);
+    for (const { group: of, sequence } of status.groups) {
+      if (group === undefined || of === group) bundles.push(...(await bundleRows(desk, { customer: row.customer, site: row.site, group: of }, sequence)));
+    }
+    if (bundles.length > MAX_REPLY_ROWS) throw tooMany();
   }
-  return { devices, sites };
+  return { devices, sites, bundles };
 });
 
 async function deviceRows({ registry }: Desk, member: DeviceRow): Promise<Row[]> {
@@ -93,5 +102,17 @@ async function siteRow({ registry, reports, offers }: Desk, customer: string, si
   for await (const { group, sequence } of registry.list(prefixes.bundles(customer, site))) {
     groups.push({ group, sequence, relayed: await reports.relayed({ customer, site, group }) });
   }
-  return { customer, site, connected: offers.connected({ customer, site }), line: await reports.line(customer, site), groups };
+  const counters = await reports.counters(customer, site);
+  const { gateway, peer, own } = (await registry.get(keys.siteMoved(customer, site))) ?? NOTHING;
+  const sent = counters?.content.gateway ?? null;
+  return {
+    customer,
+    site,
+    connected: offers.connected({ customer, site }),
+    line: counters?.line ?? null,
+    sent,
+    had: { gateway, peer, own },
+    copies: ratio(sent, counters?.line.unique),
+    groups,
+  };
 }

@@ -3,6 +3,7 @@ import type { Scope } from '../../shared/base/identity.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import { Statement } from '../../shared/wire/messages.ts';
 import type { Change, ChangeOf, RoleRef } from './changes.ts';
+import { confirmedBytes } from './moved.ts';
 import { type Current, type Key, keys } from './rows.ts';
 import { heard } from './standing.ts';
 
@@ -153,7 +154,19 @@ function stated(change: ChangeOf<'statement'>, { sequence }: Position, read: Rea
     put(keys.standing(customer, device), after),
     put(keys.history(customer, device, counter), { counter, digest, sequence }),
     ...told.map(({ application, version }) => traced(application, version, sequence, statement)),
+    ...bytesMoved(statement, read),
   ];
+}
+
+/** Sums, so what is on the log already must not be added again. */
+function bytesMoved(statement: Statement, read: Read): readonly Write[] {
+  if (statement.type !== 'confirmation' || read(keys.history(statement.customer, statement.device, statement.counter)) !== undefined) return [];
+  const { customer, site, device, sequence, application, version } = statement;
+  const deviceKey = keys.deviceMoved(customer, device, application, version);
+  const bundleKey = keys.bundleMoved(statement, sequence, application, version);
+  const siteKey = keys.siteMoved(customer, site);
+  const rows = confirmedBytes({ device: read(deviceKey), bundle: read(bundleKey), site: read(siteKey) }, statement);
+  return [put(deviceKey, rows.device), put(bundleKey, rows.bundle), put(siteKey, rows.site)];
 }
 
 /** Two publishers at once: the later one must have signed on top of the earlier one's role. */

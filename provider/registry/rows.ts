@@ -61,6 +61,44 @@ export interface Result {
   readonly counter: number;
   readonly at: string;
 }
+/** Bytes of content by where a device had them from, as its confirmations say. */
+export interface Moved {
+  readonly gateway: number;
+  readonly peer: number;
+  readonly own: number;
+  /** How many confirmations are summed up here. */
+  readonly confirmations: number;
+}
+/** One release on one device. */
+export interface DeviceMoved extends Moved {
+  readonly customer: string;
+  readonly device: string;
+  readonly application: string;
+  readonly version: string;
+  /** Of the newest confirmation summed up here: where the device was then, what asked for it, and what came of it. */
+  readonly site: string;
+  readonly group: string;
+  readonly sequence: number;
+  readonly result: (typeof RESULTS)[number];
+  readonly counter: number;
+  readonly at: string;
+}
+/** One release of one bundle, over all devices. */
+export interface BundleMoved extends Moved {
+  readonly customer: string;
+  readonly site: string;
+  readonly group: string;
+  readonly sequence: number;
+  readonly application: string;
+  readonly version: string;
+  /** The most that one confirmation had from gateway and peers together: what the group lacked, if its devices all ran the same before. */
+  readonly most: number;
+}
+/** One site, all its devices and releases. */
+export interface SiteMoved extends Moved {
+  readonly customer: string;
+  readonly site: string;
+}
 /** Where a statement stands in the log. */
 export interface HistoryRow {
   readonly counter: number;
@@ -93,6 +131,13 @@ export const keys = {
   current: (customer: string, group: string): Key<readonly Current[]> => ({ text: `current/${customer}/${group}` }),
   bundle: (scope: Scope): Key<Assigned> => ({ text: `bundle/${scope.customer}/${scope.site}/${scope.group}` }),
   standing: (customer: string, device: string): Key<Standing> => ({ text: `standing/${customer}/${device}` }),
+  deviceMoved: (customer: string, device: string, application: string, version: string): Key<DeviceMoved> => ({
+    text: `moved-device/${customer}/${device}/${application}/${encodeURIComponent(version)}`,
+  }),
+  bundleMoved: (scope: Scope, sequence: number, application: string, version: string): Key<BundleMoved> => ({
+    text: `moved-bundle/${scope.customer}/${scope.site}/${scope.group}/${padded(sequence)}/${application}/${encodeURIComponent(version)}`,
+  }),
+  siteMoved: (customer: string, site: string): Key<SiteMoved> => ({ text: `moved-site/${customer}/${site}` }),
   history: (customer: string, device: string, counter: number): Key<HistoryRow> => ({ text: `history/${customer}/${device}/${padded(counter)}` }),
   trace: (application: string, version: string, sequence: number): Key<TraceRow> => ({
     // A device may claim any text as a version.
@@ -111,6 +156,11 @@ export const prefixes = {
   currents: (customer?: string): Prefix<readonly Current[]> => ({ text: below('current', customer) }),
   bundles: (customer?: string, site?: string): Prefix<Assigned> => ({ text: below('bundle', customer, site) }),
   standings: (customer?: string): Prefix<Standing> => ({ text: below('standing', customer) }),
+  devicesMoved: (customer: string, device: string): Prefix<DeviceMoved> => ({ text: below('moved-device', customer, device) }),
+  bundleMoved: (scope: Scope, sequence: number): Prefix<BundleMoved> => ({
+    text: below('moved-bundle', scope.customer, scope.site, scope.group, padded(sequence)),
+  }),
+  sitesMoved: (customer?: string): Prefix<SiteMoved> => ({ text: below('moved-site', customer) }),
   history: (customer: string, device: string): Prefix<HistoryRow> => ({ text: `history/${customer}/${device}/` }),
   trace: (application: string, version: string): Prefix<TraceRow> => ({ text: `trace/${application}/${encodeURIComponent(version)}/` }),
 };

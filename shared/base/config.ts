@@ -13,6 +13,8 @@ export const ConfigHost = z.string().min(1).max(253);
 export const ConfigPort = z.int().min(0).max(65535);
 /** `[log]`, the same for every daemon. */
 export const ConfigLog = z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).default({ level: 'info' });
+/** `[metrics]`, the same for every daemon; absent: none are told. */
+export const ConfigMetrics = z.strictObject({ host: ConfigHost.default('127.0.0.1'), port: ConfigPort }).optional();
 
 /**
  * Reads a TOML configuration and checks it against `schema` (strict objects of strict objects; fields made of `ConfigPath` come back absolute).

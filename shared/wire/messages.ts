@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_WANT_NAMES } from '../base/limits.ts';
+import { LEDGER_BUNDLES_TOLD, MAX_WANT_NAMES } from '../base/limits.ts';
 
 /** The JSON messages of both legs and of ops. Bulk (`object`) is raw bytes and has no schema. Strict: unknown keys are refused. */
 
@@ -178,6 +178,11 @@ export const Seen = z
     devices: z.array(SeenDevice).max(5000),
     /** Bytes read from the uplink socket since the data directory was made; and the content bytes stored from them, each chunk once. */
     line: z.strictObject({ received: Count, unique: Count }),
+    /** Bytes of content: sent to devices since then; and by bundle what the line brought and what was sent. The gateway's own word, unlike confirmations. */
+    content: z.strictObject({
+      gateway: Count,
+      bundles: z.array(z.strictObject({ group: Id, sequence: Count, line: Count, gateway: Count })).max(LEDGER_BUNDLES_TOLD),
+    }),
   })
   .meta({ id: 'Seen' });
 export type Seen = z.infer<typeof Seen>;

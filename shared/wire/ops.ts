@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_REPLY_ROWS } from '../base/limits.ts';
 import { Id, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
 
 /** Every ops action, its parameters and its result: the table behind the provider's api, the CLI and the AsyncAPI document. */
@@ -46,12 +47,52 @@ export const StatusRow = z.strictObject({
   counter: Count,
   at: Time.nullable(),
 });
+/** Bytes of content by where devices had them from, as their signed confirmations say. */
+const Had = { gateway: Count, peer: Count, own: Count };
+/** One release on one device: all its confirmations about it summed up, and the newest of them. */
+export const InstallationRow = z.strictObject({
+  customer: Id,
+  site: Id,
+  group: Id,
+  device: Id,
+  application: Id,
+  version: Version,
+  sequence: Count,
+  result: z.enum(RESULTS),
+  confirmations: Count,
+  ...Had,
+  counter: Count,
+  at: Time,
+});
+/** Where a bundle's bytes came from. */
+export const BundleRow = z.strictObject({
+  customer: Id,
+  site: Id,
+  group: Id,
+  sequence: Count,
+  /** As the gateway says: what the line brought for this bundle, and what the gateway sent to devices; null before it ever said. */
+  line: Count.nullable(),
+  sent: Count.nullable(),
+  /** As the devices have signed. */
+  confirmations: Count,
+  ...Had,
+  /** What the group lacked: per release the most that one device had from gateway and peers together. */
+  lacked: Count,
+  /** sent / lacked: how often the bundle left the gateway; null while one of them is unknown or nothing. */
+  copies: z.number().nullable(),
+});
 export const SiteRow = z.strictObject({
   customer: Id,
   site: Id,
   connected: z.boolean(),
   /** As the gateway reports them; null before it ever did. */
   line: z.strictObject({ received: Count, unique: Count }).nullable(),
+  /** Bytes of content that the gateway sent to devices, as it reports them. */
+  sent: Count.nullable(),
+  /** By the devices' confirmations. */
+  had: z.strictObject(Had),
+  /** sent / unique: how often content that the line brought once left the gateway. */
+  copies: z.number().nullable(),
   groups: z.array(z.strictObject({ group: Id, sequence: Count, relayed: Count })),
 });
 export const LogRow = z.strictObject({ sequence: Count, hash: Sha256, at: Time, actor: z.string(), change: z.looseObject({ type: z.string() }) });
@@ -97,12 +138,17 @@ export const OPS_ACTIONS = {
   'current.list': action(z.strictObject({ customer: Id.optional(), group: Id.optional() }), z.array(CurrentRow)),
   status: action(
     z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional(), device: Id.optional() }),
-    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow) }),
+    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow), bundles: z.array(BundleRow) }),
   ),
   /** The records that concern a release (and a device), oldest first. */
   trace: action(
     z.strictObject({ application: Id, version: Version, device: Id.optional(), customer: Id.optional() }),
-    z.strictObject({ release: ReleaseRow.nullable(), entries: z.array(LogRow) }),
+    z.strictObject({ release: ReleaseRow.nullable(), installations: z.array(InstallationRow), entries: z.array(LogRow) }),
+  ),
+  /** What one device installed, and its newest records, oldest first. Ids of devices are unique within a customer. */
+  'trace.device': action(
+    z.strictObject({ customer: Id.optional(), device: Id, limit: z.int().min(1).max(MAX_REPLY_ROWS).default(200) }),
+    z.strictObject({ device: Device, installations: z.array(InstallationRow), entries: z.array(LogRow) }),
   ),
   /** Replays the log into an empty registry and compares. */
   'registry.check': action(None, z.strictObject({ entries: Count, head: Sha256, rows: Count, differences: z.array(z.string()).max(100) })),
@@ -144,6 +190,7 @@ export const EVENTS = {
     application: Id.optional(),
     version: Version.optional(),
     result: z.enum(RESULTS).optional(),
+    sources: z.strictObject(Had).optional(),
   }),
   'statement-refused': z.strictObject({ ...At, ...SiteRef, device: Id.optional(), code: z.string(), message: z.string() }),
   refused: z.strictObject({ ...At, who: z.string(), topic: z.string(), code: z.string() }),

@@ -69,13 +69,14 @@ export class Vendor {
     return { ...signed, role: await readFile(signed.roleFile), workspace };
   }
 
-  async inProcess(data: string, log: Log = silentLog): Promise<Provider> {
+  async inProcess(data: string, log: Log = silentLog, metrics?: { host: string; port: number }): Promise<Provider> {
     return startProvider({
       data,
       trust: this.layout.metadata,
       keys: this.layout.online,
       credentials: this.credentials('provider'),
       listen: { host: '127.0.0.1', port: 0 },
+      metrics,
       clock: systemClock,
       log,
     });

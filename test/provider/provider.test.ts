@@ -153,7 +153,11 @@ test('what gateways report is kept over a restart, and is no part of the log', a
     connected: true,
   };
   const at = '2026-01-02T03:04:05.000Z';
-  await gateway.say('seen', { devices: [{ ...seen, firstSeen: at, lastSeen: at }], line: { received: 1234, unique: 1000 } });
+  await gateway.say('seen', {
+    devices: [{ ...seen, firstSeen: at, lastSeen: at }],
+    line: { received: 1234, unique: 1000 },
+    content: { gateway: 1500, bundles: [] },
+  });
   await gateway.say('progress', { group: 'ct', sequence: 7, phase: 'relayed', total: 1, done: 1, sources: { line: 1, gateway: 0, peer: 0, own: 0 } });
   await ops.close();
   await gateway.close();
@@ -162,7 +166,9 @@ test('what gateways report is kept over a restart, and is no part of the log', a
   ops = await new Operator(vendor.credentials('ops'), provider.port).up();
   gateway = await new Uplinked(vendor.credentials('gateway'), provider.port).up();
   expect(await ops.call('device.seen', {})).toEqual([{ customer: 'acme', site: 'north', ...seen, firstSeen: at, lastSeen: at }]);
-  expect((await ops.call('status', {})).sites).toMatchObject([{ site: 'north', connected: false, line: { received: 1234, unique: 1000 } }]);
+  expect((await ops.call('status', {})).sites).toMatchObject([
+    { site: 'north', connected: false, line: { received: 1234, unique: 1000 }, sent: 1500, copies: 1.5 },
+  ]);
   expect(await ops.call('registry.check', {})).toMatchObject({ entries: head, differences: [] });
 });
 

@@ -31,7 +31,16 @@ it('a device that says hello without end costs the disk and the memory no more t
   const stop = new AbortController();
   const nothing = (): void => undefined;
   const site = { customer: 'acme', site: 'north' };
-  const options = { table, site, line: () => ({ received: 0, unique: 0 }), report: nothing, peers: nothing, clock: systemClock, log: silentLog };
+  const options = {
+    table,
+    site,
+    line: () => ({ received: 0, unique: 0 }),
+    content: () => ({ gateway: 0, bundles: [] }),
+    report: nothing,
+    peers: nothing,
+    clock: systemClock,
+    log: silentLog,
+  };
   const seen = await Seen.open(options);
   const running = seen.run(stop.signal);
   onTestFinished(() => state.close());
