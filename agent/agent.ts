@@ -6,6 +6,8 @@ import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
 import type { Log } from '../shared/base/log.ts';
+import { bytesPerSecond } from '../shared/base/rate-plan.ts';
+import { chunkList } from '../shared/bundle/manifest.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { HttpsChunkSource } from '../shared/net/chunk-client.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
@@ -14,6 +16,8 @@ import { type Door, openDoor } from '../shared/net/door.ts';
 import { ObjectChunkSource } from '../shared/net/exchange/object-chunk-source.ts';
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { openLink } from '../shared/net/link.ts';
+import { openMetricsDoor } from '../shared/net/metrics-door.ts';
+import { type ChunkFetcher, fetchOneByOne } from '../shared/store/chunk-fetcher.ts';
 import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
@@ -21,22 +25,28 @@ import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import type { MetadataSource } from '../shared/trust/metadata-source.ts';
 import { decide } from './accept/decide.ts';
 import { Acceptor } from './accept/verify.ts';
-import { mayKnock, OwnShelf } from './advertise.ts';
 import { type AgentConfig, parseAddress } from './config.ts';
 import { Counter } from './confirm/counter.ts';
 import { Statements } from './confirm/statements.ts';
-import { Failover } from './fetch/failover.ts';
 import { GatewaySlot } from './fetch/gateway-slot.ts';
 import { MetadataFailover } from './fetch/metadata-failover.ts';
+import { OwnFirst } from './fetch/own-first.ts';
 import { OwnReleases } from './fetch/own-releases.ts';
 import { PulledMetadata } from './fetch/pulled-metadata.ts';
+import { withFallback } from './fetch/with-fallback.ts';
 import { DirectoryHandler } from './handlers/directory.ts';
 import { Installer } from './install/installer.ts';
 import { Journal, journalTables } from './install/journal.ts';
 import { Scheduler } from './install/scheduler.ts';
 import { type Address, type Connection, isOwnGateway, locate } from './locate.ts';
+import { AgentTally, agentMetrics } from './metrics.ts';
 import { ProgressTeller } from './progress.ts';
+import { mayKnock } from './serve/may-knock.ts';
+import { OwnShelf } from './serve/shelf.ts';
 import { Session } from './session.ts';
+import { browsePeers } from './swarm/browse-peers.ts';
+import { Sharing } from './swarm/sharing.ts';
+import { Swarm } from './swarm/swarm.ts';
 import { Wanted } from './wanted.ts';
 
 export interface AgentOptions {
@@ -94,18 +104,31 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   // What it does.
   const gateway = new GatewaySlot();
   const shelf = new OwnShelf(device, () => acceptor.view);
+  const sharing = new Sharing({ share: config.swarm.share, metered: config.swarm.metered, clock });
+  const swarm = new Swarm({
+    device,
+    credentials,
+    shelf,
+    uploadRate: () => bytesPerSecond(config.swarm.limit, new Date(clock.now())),
+    uploads: sharing.allowed,
+    clock,
+    log,
+    random,
+  });
+  stack.defer(() => swarm.close());
   const teller = new ProgressTeller(device, clock, (progress) => session?.sendProgress(progress));
+  const tally = new AgentTally();
   const installer = new Installer({
     handler,
     journal,
-    reporter: statements,
+    reporter: tally.counting(statements),
     log,
-    supply: async () => {
-      const chunks = new Failover([
-        { kind: 'own', source: new OwnReleases(await handler.trees()) },
-        { kind: 'gateway', source: gateway },
-      ]);
-      return { chunks, bytes: () => chunks.bytes() };
+    supply: async ({ manifestHash, manifest }) => {
+      const list = chunkList(manifest);
+      const together: ChunkFetcher = { fetch: (wanted, deliver, call) => swarm.fetch(manifestHash, list, wanted, deliver, call) };
+      const others = withFallback(together, fetchOneByOne(gateway, 'gateway'), log);
+      const chunks = new OwnFirst(new OwnReleases(await handler.trees()), others);
+      return { chunks, bytes: () => chunks.bytes(), staged: (tree) => shelf.stage(tree) };
     },
     onProgress: (progress) => teller.tell(progress),
   });
@@ -172,13 +195,22 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     clock,
     accept: (identity) => mayKnock(device, identity),
     onHttp: createChunkHandler({ log, bundles: shelf.find }),
+    onSwarm: (socket, identity) => swarm.attach(socket, identity),
   });
   stack.defer(() => door.close());
+  if (config.metrics !== undefined) {
+    const sequence = (): number => acceptor.view?.bundle.sequence ?? 0;
+    const metrics = agentMetrics({ tally, door, statements, connected: () => session !== undefined, sequence });
+    const metricsDoor = await openMetricsDoor({ ...config.metrics, metrics, log });
+    stack.defer(() => metricsDoor.close());
+  }
   const discovery = options.discovery ?? createBonjourDiscovery({ interface: config.lan.interface ?? config.lan.host, log, clock });
   stack.defer(() => discovery.close());
   const instance = randomUUID();
   const advert = await discovery.advertise({ kind: 'agent', port: door.port, instance });
   stack.defer(() => advert.close());
+  const browsing = browsePeers(discovery, instance, swarm, { log, clock, signal });
+  stack.defer(() => browsing);
 
   const open = ({ host, port }: Address, lost: AbortSignal): Connection => {
     const expect = (identity: Identity): boolean => isOwnGateway(device, identity);
@@ -196,13 +228,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onReceipt: async (payload) => {
         if (await statements.receive(payload)) await statements.stateInventory();
       },
-      // Peers are where other devices of the group serve chunks; so far chunks come from this device and its gateway.
-      onPeers: (peers) => log.debug('peers.told', { count: peers.length }),
+      onPeers: (peers) => swarm.listed(peers.map((peer) => ({ host: peer.address, port: peer.port }))),
     });
     const listening = mine.listen();
     const serve = async (): Promise<void> => {
       session = mine;
       gateway.connect([https, new ObjectChunkSource({ puller, group: device.group })]);
+      swarm.gatewayAt({ host, port });
       try {
         await mine.greet();
         await statements.resend();
@@ -213,6 +245,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       } finally {
         if (session === mine) session = undefined;
         gateway.connect([]);
+        swarm.gatewayAt(undefined);
       }
     };
     lost.addEventListener(

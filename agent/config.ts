@@ -1,5 +1,7 @@
 import { z } from 'zod';
-import { ConfigHost, ConfigLog, ConfigPath, ConfigPort } from '../shared/base/config.ts';
+import { ConfigHost, ConfigLog, ConfigMetrics, ConfigPath, ConfigPort } from '../shared/base/config.ts';
+import { UPLOAD_MBIT } from '../shared/base/limits.ts';
+import { ConfigRate } from '../shared/base/rate-plan.ts';
 import type { Address } from './locate.ts';
 
 /** agent.toml; docs/operations.md says it for people. */
@@ -31,6 +33,17 @@ export const AgentConfig = z.strictObject({
     /** Root of all applications. */
     directory: ConfigPath,
   }),
+  swarm: z
+    .strictObject({
+      /** Whether chunks are passed on to other devices of the group; `auto`: not on battery or a metered link. */
+      share: z.enum(['auto', 'always', 'never']).default('auto'),
+      /** The link costs by the byte. */
+      metered: z.boolean().default(false),
+      /** Of what leaves this device. */
+      limit: ConfigRate.prefault({ mbit: UPLOAD_MBIT }),
+    })
+    .prefault({}),
+  metrics: ConfigMetrics,
   log: ConfigLog,
 });
 export type AgentConfig = z.output<typeof AgentConfig>;

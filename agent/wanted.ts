@@ -1,10 +1,10 @@
 import type { Clock } from '../shared/base/clock.ts';
+import { Turns } from '../shared/base/each.ts';
 import { INSTALL_RETRY_MAX, INSTALL_RETRY_MIN } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { GroupView } from '../shared/trust/client.ts';
 import type { MetadataSource } from '../shared/trust/metadata-source.ts';
 import type { Acceptor } from './accept/verify.ts';
-import { Turns } from './handlers/each.ts';
 
 export interface WantedOptions {
   readonly acceptor: Pick<Acceptor, 'refresh' | 'view'>;

@@ -7,6 +7,7 @@ import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type GatewayIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
 import { MAX_OUTBOX_PER_DEVICE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
+import { bytesPerSecond } from '../shared/base/rate-plan.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
 import type { Discovery } from '../shared/net/discovery.ts';
@@ -15,6 +16,8 @@ import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
 import { openLink } from '../shared/net/link.ts';
+import { openMetricsDoor } from '../shared/net/metrics-door.ts';
+import { entitledChunks } from '../shared/net/swarm/entitled.ts';
 import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
 import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
@@ -22,18 +25,22 @@ import { Table } from '../shared/store/table.ts';
 import { refreshGroupView } from '../shared/trust/client.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import { announce } from '../shared/wire/topics.ts';
+import { BundleLedger, BundleLedgerRecord } from './bundle-ledger.ts';
 import type { GatewayConfig } from './config.ts';
 import { Ledger, LedgerRecord } from './ledger.ts';
 import { printMessage } from './message.ts';
+import { gatewayMetrics } from './metrics.ts';
 import { Forwarder } from './outbox/forwarder.ts';
 import { keyOf, outdated, ownerOf } from './outbox/statements.ts';
 import { ProgressThrottle } from './progress-throttle.ts';
 import { ChunkPull } from './relay/chunk-pull.ts';
+import { LineLimit } from './relay/line-limit.ts';
 import { Relay } from './relay/relay.ts';
 import { remoteMetadata } from './relay/remote-metadata.ts';
 import { ViewStore } from './relay/view-store.ts';
 import { Views } from './relay/views.ts';
 import { Retention } from './retention/retention.ts';
+import { Seeder } from './seed/seeder.ts';
 import { Seen, SeenRecord } from './seen/seen.ts';
 import { Bundles } from './serve/bundles.ts';
 import { Devices } from './serve/devices.ts';
@@ -97,12 +104,17 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const outbox = await Outbox.open(state, { share: { of: ownerOf, capacity: MAX_OUTBOX_PER_DEVICE } });
   const ledger = await Ledger.open(new Table(state, 'ledger', LedgerRecord), () => store.bytes);
   stack.defer(() => ledger.save());
+  const moved = await BundleLedger.open(new Table(state, 'bundle-ledger', BundleLedgerRecord), store);
+  stack.defer(() => moved.save());
   stack.defer(async () => {
     await Promise.all(running);
   });
   const viewStore = new ViewStore({ directory: join(config.data, 'views'), site, log });
   const views = new Views();
-  for (const [group, served] of await viewStore.load()) views.set(group, served);
+  for (const [group, served] of await viewStore.load()) {
+    views.set(group, served);
+    moved.gathers(group, served.current.sequence);
+  }
 
   // The line.
   const link = openLink({
@@ -118,11 +130,13 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   stack.defer(() => link.close());
   ledger.follow(() => link.traffic().received);
-  const puller = new ObjectPuller({ link, identity: gateway, log, clock });
+  const line = new LineLimit({ plan: config.uplink.limit, clock, log });
+  const puller = new ObjectPuller({ link, identity: gateway, log, clock, pace: line.pace });
   stack.defer(() => puller.close());
   const chunks = new ChunkPull({
-    store,
-    ask: ({ group, hash, size }, pullSignal) => puller.get({ group, kind: 'chunk', name: hash }, { size, signal: pullSignal }),
+    store: moved.counting(store),
+    ask: (pull, pullSignal) =>
+      moved.pull(pull, () => puller.get({ group: pull.group, kind: 'chunk', name: pull.hash }, { size: pull.size, signal: pullSignal })),
     log,
   });
   stack.defer(() => chunks.close());
@@ -138,7 +152,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // The LAN.
   const broker = createEmbeddedBroker({ log, clock });
   stack.defer(() => broker.close());
-  const bundles = new Bundles({ gateway, views, store, chunks, lineUp: () => link.state === 'up', clock, log });
+  const bundles = new Bundles({ gateway, views, store, chunks, lineUp: () => link.state === 'up', onSent: (...sent) => moved.sent(...sent), clock, log });
+  const seeder = new Seeder({
+    find: (device, manifest) => entitledChunks(device, bundles.find(device, device), manifest),
+    rate: () => bytesPerSecond(config.lan.limit, new Date(clock.now())),
+    sent: (device, manifest, bytes) => bundles.sent(device.group, manifest, bytes),
+    clock,
+    log,
+    random,
+  });
+  stack.defer(() => seeder.close());
   const objects = new ObjectServer({ broker, log, read: bundles.read });
   stack.defer(() => objects.close());
   const throttle = new ProgressThrottle(clock);
@@ -147,6 +170,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     table: new Table(state, 'seen', SeenRecord),
     site,
     line: () => ({ received: ledger.received, unique: ledger.unique }),
+    content: () => moved.told(),
     report: (message) => uplink.seen(message),
     peers: (scope, peers) => {
       broker.publish(announce(scope, 'peers'), printMessage(peers)).catch((error: unknown) => log.warn('seen.not-announced', { group: scope.group, error }));
@@ -162,6 +186,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     hello: (device, hello) => seen.hello(device, hello, addresses.get(identityPath(device)) ?? ''),
     progress: (progress) => {
       if (throttle.passes(progress)) uplink.progress(progress);
+      if (progress.phase === 'done') seen.touch();
     },
     rootPem: credentials.rootPem,
     clock,
@@ -182,7 +207,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     views,
     retired: new Table(state, 'retired', z.int().min(0)),
     budget: config.retention.budget_mib * MIB,
-    deleting: (work) => ledger.deleting(work),
+    deleting: async (work) => {
+      await moved.save();
+      await ledger.deleting(work);
+    },
     clock,
     log,
   });
@@ -190,8 +218,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     views,
     viewStore,
     chunks,
-    refresh: (scope, highest, refreshSignal) =>
-      refreshGroupView({
+    line,
+    refresh: async (scope, highest, refreshSignal) => {
+      const view = await refreshGroupView({
         directory: join(config.data, 'trust', scope.group),
         factoryRoot,
         scope,
@@ -199,7 +228,10 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         log,
         signal: refreshSignal,
         highest,
-      }),
+      });
+      moved.gathers(scope.group, view.bundle.sequence);
+      return view;
+    },
     retention,
     offered: (view) => devices.announce(view),
     progress: (progress) => {
@@ -235,6 +267,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   run('devices', devices.run(signal));
   run('seen', seen.run(signal));
   run('ledger', ledger.run(clock, log, signal));
+  run('bundle-ledger', moved.run(clock, log, signal));
   run('outbox', forwarder.run());
   const door = await openDoor({
     host: config.lan.host,
@@ -244,9 +277,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     clock,
     accept: (identity) => identity.role === 'device' && identity.customer === site.customer && identity.site === site.site,
     onMqtt: (socket, identity) => broker.attach(socket, identity),
-    onHttp: createChunkHandler({ log, bundles: bundles.find }),
+    onHttp: createChunkHandler({ log, bundles: bundles.give }),
+    onSwarm: (socket, identity) => seeder.attach(socket, identity),
   });
   stack.defer(() => door.close());
+  if (config.metrics !== undefined) {
+    const metrics = gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices: () => addresses.size });
+    const metricsDoor = await openMetricsDoor({ ...config.metrics, metrics, log });
+    stack.defer(() => metricsDoor.close());
+  }
   run('uplink', uplink.run(signal));
   const discovery = options.discovery ?? createBonjourDiscovery({ interface: config.lan.interface ?? config.lan.host, log, clock });
   stack.defer(() => discovery.close());

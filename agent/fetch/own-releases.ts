@@ -29,8 +29,13 @@ export class OwnReleases implements ChunkSource {
     }
   }
 
+  /** As far as is known without reading it. */
+  holds(hash: string): boolean {
+    return this.#places.has(hash);
+  }
+
   has(hash: string): Promise<boolean> {
-    return Promise.resolve(this.#places.has(hash));
+    return Promise.resolve(this.holds(hash));
   }
 
   async get(hash: string, { signal }: CallOptions = {}): Promise<Buffer> {

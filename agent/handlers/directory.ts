@@ -8,7 +8,8 @@ import { MAX_MANIFEST } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import { type Manifest, parseManifest, printManifest } from '../../shared/bundle/manifest.ts';
-import type { CallOptions, ChunkSource } from '../../shared/store/chunk-source.ts';
+import type { ChunkFetcher } from '../../shared/store/chunk-fetcher.ts';
+import type { CallOptions } from '../../shared/store/chunk-source.ts';
 import {
   type Disk,
   diskError,
@@ -85,7 +86,7 @@ export class DirectoryHandler implements InstallHandler {
     return trees;
   }
 
-  async stage(release: AcceptedRelease, chunks: ChunkSource, options: StageOptions = {}): Promise<void> {
+  async stage(release: AcceptedRelease, chunks: ChunkFetcher, options: StageOptions = {}): Promise<void> {
     await this.#doing('staging a release', async () => {
       const disk = this.#disk;
       const layout = layoutOf(this.#install, release.application);
@@ -113,6 +114,7 @@ export class DirectoryHandler implements InstallHandler {
         chunks,
         signal: options.signal,
         onMissing: options.onMissing,
+        onStaged: options.onStaged,
       });
       // The manifest first: whatever stands in releases/ has one.
       await writeWhole(disk, manifestFile(layout, release.manifestHash), manifest);

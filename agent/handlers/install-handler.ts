@@ -1,5 +1,6 @@
 import type { Manifest } from '../../shared/bundle/manifest.ts';
-import type { CallOptions, ChunkSource } from '../../shared/store/chunk-source.ts';
+import type { ChunkFetcher } from '../../shared/store/chunk-fetcher.ts';
+import type { CallOptions } from '../../shared/store/chunk-source.ts';
 
 /** A release that the agent accepted: its verified manifest and the manifest's own hash. */
 export interface AcceptedRelease {
@@ -18,6 +19,16 @@ export interface InstalledRelease {
 export interface StageOptions extends CallOptions {
   /** Told once, before the first fetch: bytes of content that are not on the device yet, each chunk once. */
   readonly onMissing?: ((bytes: number) => void) | undefined;
+  /** Told once, before the first fetch: what of the release stands already, and more as it comes; so that others can be served before it is whole. */
+  readonly onStaged?: ((tree: StagedChunks) => void) | undefined;
+}
+
+/** The chunks of a release that is being staged; after staging nothing stands there any more. */
+export interface StagedChunks {
+  /** It was verified and written. */
+  has(hash: string): boolean;
+  /** Verified again; undefined when it is damaged or gone. */
+  read(hash: string): Promise<Buffer | undefined>;
 }
 
 /**
@@ -30,7 +41,7 @@ export interface InstallHandler {
   /** All applications that the handler finds installed. */
   inventory(options?: CallOptions): Promise<readonly InstalledRelease[]>;
   /** Brings every file of the release next to the running one, verified and durable; fetches what is missing. @throws SPACE_SHORT, OBJECT_ABSENT, HASH_MISMATCH, MANIFEST_INVALID, STORAGE_FAILED */
-  stage(release: AcceptedRelease, chunks: ChunkSource, options?: StageOptions): Promise<void>;
+  stage(release: AcceptedRelease, chunks: ChunkFetcher, options?: StageOptions): Promise<void>;
   /** Makes the staged release the running one, atomically: afterwards it is the old or the new one, never a mix. @throws HOOK_FAILED, HOOK_TIMEOUT, BUSY: not now */
   activate(release: AcceptedRelease, options?: CallOptions): Promise<void>;
   /** Is the running release healthy? @throws CHECK_FAILED, HOOK_TIMEOUT */

@@ -1,12 +1,13 @@
+import { Turns } from '../../shared/base/each.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
-import type { ChunkSource } from '../../shared/store/chunk-source.ts';
+import type { ChunkFetcher } from '../../shared/store/chunk-fetcher.ts';
 import type { Confirmation } from '../../shared/wire/messages.ts';
 import { downgradeRefusal } from '../accept/decide.ts';
-import { Turns } from '../handlers/each.ts';
-import type { AcceptedRelease, InstallHandler } from '../handlers/install-handler.ts';
+import type { AcceptedRelease, InstallHandler, StagedChunks } from '../handlers/install-handler.ts';
 import type { JournalEntry } from './entry.ts';
 import type { Journal } from './journal.ts';
+import { KeptSources } from './kept-sources.ts';
 import { isPassing, isPassingCode, isReported } from './passing.ts';
 import type { Outcome, Reporter } from './reporter.ts';
 import { nextStep } from './resume.ts';
@@ -15,8 +16,10 @@ export type Bytes = JournalEntry['sources'];
 
 /** Where one installation's chunks come from, and how many bytes came from where so far. */
 export interface Supply {
-  readonly chunks: ChunkSource;
+  readonly chunks: ChunkFetcher;
   bytes(): Bytes;
+  /** The release is being staged: of what stands already others can be served, until the returned function is called. */
+  staged(tree: StagedChunks): () => void;
 }
 
 export type Phase = 'fetching' | 'staged' | 'activating' | 'checking' | 'done' | 'failed';
@@ -37,7 +40,7 @@ export interface InstallerOptions {
   readonly reporter: Reporter;
   readonly log: Log;
   /** Opens the sources for one installation. */
-  readonly supply: (application: string) => Promise<Supply>;
+  readonly supply: (release: AcceptedRelease) => Promise<Supply>;
   readonly onProgress?: (progress: InstallProgress) => void;
 }
 
@@ -116,6 +119,7 @@ export class Installer {
       entry = await this.#staging.run(() => this.#stage(entry, release, options.signal));
     } catch (error) {
       options.signal?.throwIfAborted();
+      entry = { ...entry, sources: (await journal.get(entry.application))?.sources ?? entry.sources };
       const failure = toWardcastError(error, 'INSTALL_FAILED', 'The release could not be staged');
       if (!isPassing(failure)) return await this.#undo(entry, release, failure, 'failed', options.signal);
       await this.#reportPassing(entry, failure);
@@ -160,23 +164,39 @@ export class Installer {
   }
 
   async #stage(entry: JournalEntry, release: AcceptedRelease, signal: AbortSignal | undefined): Promise<JournalEntry> {
-    const supply = await this.#o.supply(entry.application);
+    const supply = await this.#o.supply(release);
     let missing = 0;
     const before = entry.sources;
+    const kept = new KeptSources({ journal: this.#o.journal, log: this.#log, entry: () => ({ ...entry, sources: sum(before, supply.bytes()) }) });
     const show = (phase: Phase): void => this.#progress(entry, phase, missing, supply.bytes());
-    const chunks: ChunkSource = {
-      has: (hash, options) => supply.chunks.has(hash, options),
-      async get(hash, options) {
-        const bytes = await supply.chunks.get(hash, options);
-        show('fetching');
-        return bytes;
-      },
+    const chunks: ChunkFetcher = {
+      fetch: (wanted, deliver, options) =>
+        supply.chunks.fetch(
+          wanted,
+          async (hash, bytes, from) => {
+            await deliver(hash, bytes, from);
+            show('fetching');
+            kept.grew();
+          },
+          options,
+        ),
+    };
+    let unstaged = (): void => undefined;
+    const onStaged = (tree: StagedChunks): void => {
+      unstaged = supply.staged(tree);
     };
     const onMissing = (bytes: number): void => {
       missing = bytes;
       show('fetching');
     };
-    await this.#o.handler.stage(release, chunks, { signal, onMissing });
+    try {
+      await this.#o.handler.stage(release, chunks, { signal, onMissing, onStaged });
+    } catch (error) {
+      await kept.settle();
+      throw error;
+    } finally {
+      unstaged();
+    }
     const staged: JournalEntry = { ...entry, state: 'staged', sources: sum(before, supply.bytes()) };
     await this.#o.journal.put(staged);
     show('staged');

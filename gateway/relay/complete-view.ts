@@ -1,6 +1,6 @@
 import type { Scope } from '../../shared/base/identity.ts';
 import type { Bundle } from '../../shared/bundle/bundle.ts';
-import { chunkSizes, type Manifest } from '../../shared/bundle/manifest.ts';
+import { type ChunkList, chunkList, chunkSizes, type Manifest } from '../../shared/bundle/manifest.ts';
 import type { BundleContents } from '../../shared/wire/policy.ts';
 
 /** A group's verified signed state, all of whose content is on this gateway's disk. Only such views are offered and served. */
@@ -15,6 +15,8 @@ export interface CompleteView extends BundleContents {
   readonly targets: ReadonlyMap<string, Buffer>;
   /** Every chunk of the bundle once: hash → bytes. */
   readonly chunks: ReadonlyMap<string, number>;
+  /** Each manifest's chunks, by the manifest's hash. */
+  readonly manifests: ReadonlyMap<string, ChunkList>;
 }
 
 /** What of a verified view this needs; `GroupView` of shared/trust has it. */
@@ -38,6 +40,7 @@ export function completeView(view: VerifiedView): CompleteView {
     metadata: view.metadata,
     targets: view.targets,
     chunks,
+    manifests: new Map([...view.manifests].map(([hash, manifest]) => [hash, chunkList(manifest)])),
     has: (hash) => chunks.has(hash),
   };
 }

@@ -14,6 +14,8 @@ export interface RelayParts {
   readonly views: Views;
   readonly viewStore: ViewStore;
   readonly chunks: ChunkPull;
+  /** Whether its time windows stop the line at the moment; see LineLimit. */
+  readonly line?: { readonly stopped: string | undefined; onChange(listener: () => void): () => void };
   /** Pulls and verifies the newest signed state of a group; `highest`: no bundle below this sequence. */
   readonly refresh: (scope: Scope, highest: number, signal: AbortSignal) => Promise<VerifiedView>;
   /** See Retention. */
@@ -129,14 +131,22 @@ export class GroupRelay {
   async #pull(chunks: ChunkPull, missing: ReadonlyMap<string, number>, sequence: number, total: number, signal: AbortSignal): Promise<void> {
     if (missing.size === 0) return;
     let reported = Number.NEGATIVE_INFINITY;
+    let missed = total;
+    const report = (): void => this.#report({ sequence }, 'relaying', total, total - missed, this.#parts.line?.stopped);
     const onLeft = (left: number): void => {
+      missed = left;
       const now = this.#parts.clock.monotonic();
       if (now - reported < PROGRESS_INTERVAL) return;
       reported = now;
-      this.#report({ sequence }, 'relaying', total, total - left);
+      report();
     };
     onLeft(total);
-    await chunks.obtain(this.#scope.group, missing, { signal, onLeft });
+    const unhear = this.#parts.line?.onChange(report);
+    try {
+      await chunks.obtain(this.#scope.group, missing, { signal, onLeft });
+    } finally {
+      unhear?.();
+    }
   }
 
   #failed(error: unknown, failures: number): void {

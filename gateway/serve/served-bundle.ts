@@ -27,6 +27,7 @@ export function servedBundle(views: ServedViews, store: ChunkStore, repair: Repa
     has: (hash) => sizeOf(hash) !== undefined,
     metadata: async (name) => current.metadata.get(name) ?? previous?.metadata.get(name),
     target: async (hash) => current.targets.get(hash) ?? previous?.targets.get(hash),
+    manifest: (hash) => current.manifests.get(hash) ?? previous?.manifests.get(hash),
     chunk: async (hash) => {
       const size = sizeOf(hash);
       if (size === undefined) return undefined;

@@ -17,8 +17,13 @@ export const MAX_CONNECT_PACKET = 4 * KiB;
 export const MAX_CONTROL_MESSAGE = 256 * KiB;
 /** Object names in one want: 64 hex digits each stay far below MAX_CONTROL_MESSAGE. */
 export const MAX_WANT_NAMES = 512;
-/** Bytes a puller has asked for and not yet received: ≥ 100 Mbit/s × 300 ms round trip, with room. */
-export const PULL_WINDOW = 8 * MiB;
+/**
+ * Bytes a puller has asked for and not yet received, at most: 100 Mbit/s × 300 ms round trip, with room; less than a kernel's send buffer
+ * grows to, which would leave in bursts that routers drop. In general: the base, and what the line delivers in so many round trips.
+ */
+export const PULL_WINDOW = 4 * MiB;
+export const PULL_WINDOW_BASE = 384 * KiB;
+export const PULL_WINDOW_TRIPS = 2.5;
 /** Objects a puller has asked for and not yet received: small chunks must not flood the other side's queue. */
 export const PULL_WINDOW_OBJECTS = 1024;
 /** Bytes queued for one puller at the serving side before it answers "busy". */
@@ -31,6 +36,8 @@ export const MAX_BAD_OBJECTS = 3;
 export const MAX_SEND_QUEUE_OBJECTS = 4096;
 /** Objects read from disk ahead of the socket for one puller: enough that neither waits for the other. */
 export const SEND_READ_AHEAD = 8;
+/** Bytes of objects in memory for all pullers together before each has no more than the one it is being sent: reading ahead for 32 of them. */
+export const SEND_READ_AHEAD_BYTES = 16 * MiB;
 /** Times in a row an object is asked for on a live connection without any answer before it counts as timed out. */
 export const MAX_SILENT_ASKS = 4;
 /** Bytes per PULL_TIMEOUT that show a large part is on its way over a slow line; pings are fewer. */
@@ -89,6 +96,21 @@ export const LAN_READ_AHEAD = 8;
 /** Milliseconds a LAN request may stay silent. */
 export const LAN_TIMEOUT = 20 * SECOND;
 
+/** Milliseconds after which a limited or stopped transfer looks at its rate again: a time window begins and ends about this exactly. */
+export const RATE_LOOK_AGAIN = 1 * SECOND;
+/** Mbit/s and windows of one rate in a configuration file: far over any line, and any week. */
+export const MAX_RATE_MBIT = 1_000_000;
+export const MAX_RATE_WINDOWS = 64;
+
+/** Series of one family of metrics: 1,000 sites times what is told of each; more would cost the collector more than they tell. */
+export const MAX_METRIC_SERIES = 4096;
+/** Connections at the metrics door: a collector has one, and whoever looks by hand another. */
+export const MAX_METRICS_CONNECTIONS = 8;
+/** Bytes of a request's head at the metrics door. */
+export const MAX_METRICS_REQUEST = 8 * KiB;
+/** Milliseconds a collector may take for its request, and be silent between two. */
+export const METRICS_TIMEOUT = 90 * SECOND;
+
 /** Bytes of a configuration file: a slip such as naming a release instead must not be parsed. */
 export const MAX_CONFIG = 1 * MiB;
 
@@ -124,6 +146,12 @@ export const MAX_ROOT_METADATA = 512 * KiB;
 export const MAX_TIMESTAMP_METADATA = 16 * KiB;
 export const MAX_SNAPSHOT_METADATA = 2 * MiB;
 export const MAX_TARGETS_METADATA = 8 * MiB;
+/** New root versions taken in one update (TUF specification 5.3.3): as the reference client. */
+export const MAX_ROOT_ROTATIONS = 256;
+/** Delegated roles searched for one target (5.6.7.1): as the reference client. */
+export const MAX_DELEGATIONS = 32;
+/** Milliseconds without a byte from a TUF repository over http (`wardcast tuf-client`) before it counts as gone. */
+export const METADATA_REQUEST_TIMEOUT = 30 * SECOND;
 
 /** Bytes read from a release's file at once: several chunks per read. */
 export const READ_SIZE = 2 * MiB;
@@ -131,6 +159,16 @@ export const READ_SIZE = 2 * MiB;
 export const MAX_PUTS_AT_ONCE = 64;
 
 // ── trust ───────────────────────────────────────────────────────────────────────────────────────────────
+/** scrypt's N for encrypted key files (RFC 7914), r = 8: 128 MiB and about half a second for each guess, OWASP's first choice. */
+export const SCRYPT_COST = 2 ** 17;
+/** The highest N that a key file may ask for: a planted one costs no more than 1 GiB. */
+export const SCRYPT_MAX_COST = 2 ** 20;
+/** Characters of a passphrase at least: a guess costs half a second, a weak one no more guesses than it has. */
+export const MIN_PASSPHRASE = 8;
+/** Milliseconds a token may take for one answer: people press buttons. */
+export const TOKEN_TIMEOUT = 60 * SECOND;
+/** Bytes that OpenSC's pkcs11-tool signs in one part; EdDSA in tokens knows no other way. */
+export const MAX_TOKEN_MESSAGE = 1024;
 /** Root keys, and how many of them must sign: one may be lost, one may be stolen. */
 export const ROOT_KEYS = 3;
 export const ROOT_THRESHOLD = 2;
@@ -179,12 +217,18 @@ export const INSTALL_RETRY_MIN = 1 * SECOND;
 export const INSTALL_RETRY_MAX = 10 * MINUTE;
 /** Files of a release that are verified, written and synced at once. */
 export const STAGE_CONCURRENCY = 64;
+/** Files that staging keeps open at once: far below the 1,024 that a process may have by default, doors and connections included. */
+export const STAGE_OPEN_FILES = 128;
 /** Milliseconds an address of a gateway has to prove itself before the next one is tried. */
 export const CANDIDATE_TIMEOUT = 15 * SECOND;
 /** Bytes of a hook's output that are kept for the report. */
 export const MAX_HOOK_OUTPUT = 4 * KiB;
 /** Bytes kept free on the device's disk beyond what a release needs. */
 export const FREE_SPACE_RESERVE = 16 * MiB;
+/** Bytes fetched between two notes in the journal of where they came from: what a device that dies does not remember. */
+export const SOURCES_STEP = 1 * MiB;
+/** Chunks read at once from a device's own old releases. */
+export const OWN_READ_CONCURRENCY = 16;
 /** Chunks fetched at once by an agent. */
 export const FETCH_CONCURRENCY = 256;
 /** Statements waiting in an outbox: a device that reports every minute for a month. */
@@ -204,6 +248,8 @@ export const DISCOVERY_INTERVAL_FOUND = 60 * SECOND;
 export const DISCOVERY_TTL = 180 * SECOND;
 /** Instances one browser remembers: spoofed adverts must not fill memory. */
 export const MAX_DISCOVERED = 4096;
+/** Of those, from one address: one machine's flood must not take the room of all others. */
+export const MAX_DISCOVERED_PER_ADDRESS = 64;
 
 // ── provider ────────────────────────────────────────────────────────────────────────────────────────────
 /** Changes written to the log in one synced batch. */
@@ -235,12 +281,17 @@ export const MAX_MISSING_NAMES = 3500;
 export const MAX_OPS_REQUESTS = 64;
 /** Rows in one reply to an ops request. */
 export const MAX_REPLY_ROWS = 2000;
+/** Bundles of each group and site whose bytes `status` shows: the newest. */
+export const BUNDLES_SHOWN = 3;
 /** Bytes of chunk cache budget of a gateway by default. */
 export const GATEWAY_DISK_BUDGET = 32 * 1024 * MiB;
 
 // ── gateway ─────────────────────────────────────────────────────────────────────────────────────────────
-/** Bytes of chunks asked for and not yet on the disk: twice the puller's window, so that the disk never idles the line. */
-export const RELAY_WINDOW = 2 * PULL_WINDOW;
+/** Bytes of chunks asked for and not yet on the disk: far more than the puller's window, so that the disk never idles the line. */
+export const RELAY_WINDOW = 4 * PULL_WINDOW;
+/** Of a limited line: milliseconds' worth of bytes that may be asked for at once, so that late timers cost nothing, and at least so many bytes. */
+export const LINE_BURST = 50;
+export const LINE_BURST_MIN = 64 * KiB;
 /** Milliseconds before the first and at most before a later attempt at a group that failed; full jitter. */
 export const RELAY_RETRY_MIN = 1 * SECOND;
 export const RELAY_RETRY_MAX = 5 * MINUTE;
@@ -260,7 +311,103 @@ export const SEEN_KEEP = 7 * DAY;
 export const MAX_SEEN = 5000;
 /** Milliseconds between two savings of the line's counters while they move. */
 export const LEDGER_INTERVAL = 1 * SECOND;
+/** Bundles of each group of which the gateway keeps how many bytes moved: the newest, and what devices that were away still finish. */
+export const LEDGER_BUNDLES_KEPT = 4;
+/** Bundles told of in one list of devices seen: about 25 KiB of it. */
+export const LEDGER_BUNDLES_TOLD = 256;
 /** Milliseconds a device's request waits for a chunk that proved corrupt on the disk and is pulled again. */
 export const REPAIR_TIMEOUT = 10 * SECOND;
 /** Installations whose progress is throttled one by one: devices of a site times applications. */
 export const MAX_PROGRESS_STREAMS = 20_000;
+
+// ── swarm ───────────────────────────────────────────────────────────────────────────────────────────────
+/** Bytes a transfer has asked for and not yet on the disk: 100 ms of what a device takes unshaped; the bound of its memory. */
+export const MAX_TRANSFER_BYTES = 16 * MiB;
+/** Chunks that may always be asked of one source, whatever its speed: one on its way, one behind it. */
+export const SWARM_MIN_ASKS = 2;
+/** Bytes asked of one source at once, at most. */
+export const SWARM_SOURCE_BYTES = 8 * MiB;
+/** Milliseconds of waiting accepted on top of a source's shortest answer: more would wait in the receiver's own queue, and its acknowledgements with it. */
+export const SWARM_ALLOWANCE = 50;
+/** Milliseconds' worth of passing on that a device may owe its group before it takes more of what nobody else has. */
+export const SWARM_DEBT = 1 * SECOND;
+/** Milliseconds without an answer after which a chunk is asked for a second time, elsewhere. */
+export const SWARM_OVERDUE = 2 * SECOND;
+/** A peer that delivers less than this (bytes per second) for this long (milliseconds) while asked is dropped. */
+export const SWARM_SLOW_RATE = 16 * KiB;
+export const SWARM_SLOW_AFTER = 10 * SECOND;
+/** Milliseconds between two looks at what is overdue or slow. */
+export const SWARM_TICK = 200;
+/** Milliseconds that haves wait for company; those of chunks that nobody else has do not wait. */
+export const SWARM_HAVE_DELAY = 200;
+/** Chunk numbers in one frame, so that a chunk never waits behind more than 64 KiB of them; longer lists are several frames. */
+export const MAX_FRAME_INDEXES = 16_384;
+/** Bytes that wait for each other to leave a wire in one write: beyond that they gain nothing. */
+export const WIRE_BATCH = 256 * KiB;
+/** Frames of fewer bytes than this are copied into one buffer when they leave together. */
+export const WIRE_SMALL = 4 * KiB;
+/** Bytes a wire reads at once: one TLS record is all that node:tls hands over. All wires of a process share them. */
+export const WIRE_READ_BUFFER = 64 * KiB;
+/** Milliseconds of silence after which a wire ends: dead ones are found by TCP's keep-alive, living ones are worth their memory (an RSA handshake each). */
+export const WIRE_IDLE = 1 * DAY;
+export const WIRE_KEEPALIVE = 60 * SECOND;
+/** Chunks that may always be on their way out of a device or gateway, acknowledged by none yet. */
+export const UPLOAD_MIN = 3;
+/** Bytes on their way out, at most. */
+export const UPLOAD_BYTES = 8 * MiB;
+/** Milliseconds of queueing accepted on the way out: acknowledgements wait in the receivers' queues, and the way out must not idle for them meanwhile. */
+export const UPLOAD_ALLOWANCE = 100;
+/** Milliseconds without an acknowledgement after which a receiver is passed over until it acknowledges. */
+export const UPLOAD_STALL = 1 * SECOND;
+/** Bytes of one wire that the kernel has not taken, before the other side counts as dead. */
+export const MAX_WIRE_UNSENT = 16 * MiB;
+/** Milliseconds that reading rests at least and at most when little comes: a fraction of what a chunk takes on a link where that happens. */
+export const READ_PACE_MIN = 2;
+export const READ_PACE_MAX = 16;
+/** Bytes read at once from a wire that are worth waking up for; and so many that more wait already. */
+export const READ_PACE_THIN = 16 * KiB;
+export const READ_PACE_FULL = 48 * KiB;
+/** Asks of one peer that wait at most. */
+export const MAX_ASKS = 512;
+/** Bytes of one wire that the kernel has not taken, before nothing more is written to it. */
+export const UPLOAD_UNSENT = 256 * KiB;
+/** Transfers one wire may speak of at once. */
+export const MAX_WIRE_TRANSFERS = 64;
+/** Connections of one device for chunks that a gateway keeps: one, and what a restart or a broken cable left behind. */
+export const MAX_DEVICE_WIRES = 4;
+/** Peers a device keeps connections to: enough that a group of any size is one well-knit graph (log N hops). */
+export const MAX_PEERS = 32;
+/** Peers a device looks for itself; the rest of the room is for those that look for it. */
+export const WANTED_PEERS = 20;
+/** Peers dialled at once, and milliseconds between two dials of addresses that only adverts name: spoofed ones must not make us a nuisance. */
+export const MAX_DIALS = 4;
+export const ADVERT_DIAL_INTERVAL = 500;
+/** Of those dialled at once, addresses that only adverts name: where nobody answers a dial lasts HANDSHAKE_TIMEOUT, and proven ones would wait for it. */
+export const MAX_ADVERT_DIALS = 2;
+/** Milliseconds a connection to a peer must have lasted for its end to count as peaceful; who turned us away sooner is dialled ever less often. */
+export const PEER_SETTLED = 10 * SECOND;
+/** Milliseconds before the first and at most before a later attempt at an address that failed. */
+export const PEER_RETRY_MIN = 2 * SECOND;
+export const PEER_RETRY_MAX = 10 * MINUTE;
+/** Addresses of peers remembered. */
+export const MAX_PEER_ADDRESSES = 5000;
+/** Milliseconds a device keeps its connection for chunks to the gateway when nothing is fetched: latecomers of its group profit. */
+export const GATEWAY_WIRE_LINGER = 5 * MINUTE;
+/** Milliseconds between two looks at the power supply while something is shared. */
+export const POWER_CHECK_INTERVAL = 30 * SECOND;
+/** Mbit/s that a device passes on by default: a tenth of the usual port, so that nobody on a clinical network notices. */
+export const UPLOAD_MBIT = 100;
+/** Wrong chunks from one peer before it is banned, and milliseconds the ban lasts. */
+export const MAX_STRIKES = 2;
+export const BAN_TIME = 24 * 60 * MINUTE;
+/** Bans remembered. */
+export const MAX_BANS = 1000;
+/** Chunks that nobody asked for, from one source, before it is dropped. */
+export const MAX_UNWANTED = 16;
+/** Milliseconds without a single chunk after which a transfer gives up; the installation is tried again later. */
+export const TRANSFER_PATIENCE = 60 * SECOND;
+/** Bytes of verified chunks a device keeps in memory for passing on: what was just received is what is asked for. */
+export const UPLOAD_CACHE_BYTES = 16 * MiB;
+/** Milliseconds a gateway waits, with nothing new to give, before it gives chunks a second time; and how long the group would still need then. */
+export const REPEAT_AFTER = 1 * SECOND;
+export const REPEAT_IF_LONGER = 3 * SECOND;

@@ -42,6 +42,18 @@ export function chunkSizes(manifest: Manifest): Map<string, number> {
   return sizes;
 }
 
+/** The chunks of a release in the order that the swarm numbers them by: each once, at its first place. */
+export interface ChunkList {
+  readonly hashes: readonly string[];
+  /** Bytes of each. */
+  readonly sizes: readonly number[];
+}
+
+export function chunkList(manifest: Manifest): ChunkList {
+  const sizes = chunkSizes(manifest);
+  return { hashes: [...sizes.keys()], sizes: [...sizes.values()] };
+}
+
 /** Sorted, without copying what is sorted already: manifests may have a hundred thousand files. */
 function sorted(manifest: Manifest): Manifest {
   return { ...manifest, files: inOrder(manifest.files), links: inOrder(manifest.links) };

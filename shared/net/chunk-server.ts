@@ -4,6 +4,7 @@ import { type Identity, identityPath, isId, type Scope, scopePath } from '../bas
 import { LAN_READ_AHEAD, MAX_BATCH_CHUNKS, MAX_URL } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { isSha256 } from '../bundle/digest.ts';
+import type { ChunkList } from '../bundle/manifest.ts';
 import { ObjectName } from '../wire/messages.ts';
 import { type BundleContents, mayFetch, mayFetchScope } from '../wire/policy.ts';
 import { ABSENT_FRAME, frameHeader, HASH_BYTES, parseHashes } from './chunk-frames.ts';
@@ -13,6 +14,8 @@ export interface ServedBundle extends BundleContents {
   metadata(name: string): Promise<Buffer | undefined>;
   target(sha256: string): Promise<Buffer | undefined>;
   chunk(hash: string): Promise<Buffer | undefined>;
+  /** The chunks of one of its manifests (sha256); undefined: none of this bundle. */
+  manifest(sha256: string): ChunkList | undefined;
 }
 
 /**

@@ -7,7 +7,8 @@ import type { Clock } from '../base/clock.ts';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, REFUSAL_LINGER } from '../base/limits.ts';
-import { clientNotice } from './refusal-notice.ts';
+import { clientNotice, swarmNotice } from './refusal-notice.ts';
+import { SWARM_PROTOCOL } from './swarm/frames.ts';
 
 export interface DialOptions {
   readonly host: string;
@@ -144,7 +145,7 @@ function judge(socket: TLSSocket, options: DialOptions): Identity {
     return prove(socket, options);
   } catch (error) {
     const refusal = toWardcastError(error, 'TLS_FAILED', 'The server could not be judged');
-    socket.end(clientNotice(refusal));
+    socket.end(options.protocol === SWARM_PROTOCOL ? swarmNotice(refusal) : clientNotice(refusal));
     socket.resume();
     setTimeout(() => socket.destroy(), REFUSAL_LINGER).unref();
     throw refusal;

@@ -10,7 +10,8 @@ import { systemCode, toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, LAN_TIMEOUT, MAX_CONNECTIONS, MAX_LOGGED_REFUSALS, MAX_PENDING_HANDSHAKES, REFUSAL_LINGER } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
-import { httpNotice, serverNotice } from './refusal-notice.ts';
+import { httpNotice, serverNotice, swarmNotice } from './refusal-notice.ts';
+import { SWARM_PROTOCOL } from './swarm/frames.ts';
 
 export interface DoorOptions {
   readonly host: string;
@@ -23,6 +24,8 @@ export interface DoorOptions {
   readonly accept: (identity: Identity) => boolean;
   readonly onMqtt?: (socket: TLSSocket, identity: Identity) => void;
   readonly onHttp?: (request: IncomingMessage, response: ServerResponse, identity: Identity) => void;
+  /** A connection of the swarm (shared/net/swarm/wire.ts). */
+  readonly onSwarm?: (socket: TLSSocket, identity: Identity) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -44,7 +47,7 @@ export interface Door {
 }
 
 /** Protocols by ALPN (RFC 7301); a client that names none speaks MQTT. */
-export const ALPN = { mqtt: 'mqtt', http: 'http/1.1' } as const;
+export const ALPN = { mqtt: 'mqtt', http: 'http/1.1', swarm: SWARM_PROTOCOL } as const;
 const identities = new WeakMap<Socket, Identity>();
 
 /** Who is at the other end of a socket that a door let in; undefined for any other socket. */
@@ -53,7 +56,7 @@ export function identityOfSocket(socket: Socket): Identity | undefined {
 }
 
 /**
- * One TLS 1.3 listener for MQTT and https. Nobody gets further than this file without a certificate chain that `certs/identity.ts` proves and a
+ * One TLS 1.3 listener for MQTT, https and the swarm. Nobody gets further than this file without a certificate chain that `certs/identity.ts` proves and a
  * role that `accept` lets in.
  * @throws CONNECTION_FAILED when the address cannot be listened on
  */
@@ -87,7 +90,7 @@ class TlsDoor implements Door {
       requestCert: true,
       // Judged in #onSecure, the only way in: OpenSSL's own refusal would reach the client as a bare close, without the reason.
       rejectUnauthorized: false,
-      ALPNProtocols: [ALPN.mqtt, ALPN.http],
+      ALPNProtocols: [ALPN.mqtt, ALPN.http, ALPN.swarm],
       handshakeTimeout: HANDSHAKE_TIMEOUT,
       // No resumption: a resumed session presents no chain and could outlive its certificate. (Without tickets TLS 1.3 resumes only from a
       // server-side cache, which Node leaves to a `resumeSession` listener; there is none.)
@@ -181,16 +184,18 @@ class TlsDoor implements Door {
     this.#accepted++;
     identities.set(socket, identity);
     if (socket.alpnProtocol === ALPN.http) this.#http.emit('connection', socket);
+    else if (socket.alpnProtocol === ALPN.swarm) this.#o.onSwarm?.(socket, identity);
     else this.#o.onMqtt?.(socket, identity);
   }
 
   /** @throws CERT_* */
   #judge(socket: TLSSocket): Identity {
-    const { credentials, clock, accept, onHttp, onMqtt } = this.#o;
+    const { credentials, clock, accept, onHttp, onMqtt, onSwarm } = this.#o;
     if (!socket.authorized) throw unauthorized(socket);
     const identity = identityOfPeer(socket, { rootPem: credentials.rootPem, usage: 'client', now: clock.now() });
-    const speaks = socket.alpnProtocol === ALPN.http ? onHttp !== undefined : onMqtt !== undefined;
-    if (!speaks) throw new WardcastError('PROTOCOL_VIOLATION', `${socket.alpnProtocol || ALPN.mqtt} is not spoken here`, { remedy: 'Check the port.' });
+    const handler = socket.alpnProtocol === ALPN.http ? onHttp : socket.alpnProtocol === ALPN.swarm ? onSwarm : onMqtt;
+    if (handler === undefined)
+      throw new WardcastError('PROTOCOL_VIOLATION', `${socket.alpnProtocol || ALPN.mqtt} is not spoken here`, { remedy: 'Check the port.' });
     if (accept(identity)) return identity;
     throw new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} has no business here`, {
       remedy: 'Check that this is the right address, and the certificate the one of this device, site and customer.',
@@ -201,7 +206,7 @@ class TlsDoor implements Door {
   #refuse(socket: TLSSocket, error: WardcastError): void {
     this.#refused++;
     this.#logRefusal({ address: socket.remoteAddress, ...error.toJSON() });
-    socket.end(socket.alpnProtocol === ALPN.http ? httpNotice(error) : serverNotice(error));
+    socket.end(noticeFor(socket.alpnProtocol, error));
     // Read on until the other side ends too: closing over unread bytes resets the connection, and the reason is lost.
     socket.resume();
     const timer = setTimeout(() => socket.destroy(), REFUSAL_LINGER);
@@ -234,6 +239,11 @@ class TlsDoor implements Door {
     } else window.count++;
     this.#o.log.warn('door.refused', fields);
   }
+}
+
+function noticeFor(protocol: string | false | null, error: WardcastError): Buffer | string {
+  if (protocol === ALPN.http) return httpNotice(error);
+  return protocol === ALPN.swarm ? swarmNotice(error) : serverNotice(error);
 }
 
 function unauthorized(socket: TLSSocket): WardcastError {

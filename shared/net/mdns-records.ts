@@ -51,7 +51,7 @@ export function parseAdverts(packet: unknown, kind: DiscoveryKind): ParsedAdvert
   const records = [...parsed.data.answers, ...parsed.data.additionals];
   const adverts: ParsedAdvert[] = [];
   for (const record of records) {
-    const pointer = Pointer.safeParse(record).data;
+    const pointer = isOfType(record, 'PTR') ? Pointer.safeParse(record).data : undefined;
     if (pointer === undefined || !sameName(pointer.name, service) || !pointer.data.toLowerCase().endsWith(`.${service}`)) continue;
     const instance = pointer.data.slice(0, -service.length - 1).toLowerCase();
     if (pointer.ttl === 0) adverts.push({ instance, port: undefined });
@@ -65,7 +65,7 @@ export function parseAdverts(packet: unknown, kind: DiscoveryKind): ParsedAdvert
 
 function portOf(records: readonly unknown[], name: string): number | undefined {
   for (const record of records) {
-    const service = Service.safeParse(record).data;
+    const service = isOfType(record, 'SRV') ? Service.safeParse(record).data : undefined;
     if (service !== undefined && service.ttl > 0 && sameName(service.name, name)) return service.data.port;
   }
   return undefined;
@@ -73,11 +73,16 @@ function portOf(records: readonly unknown[], name: string): number | undefined {
 
 function isOurs(records: readonly unknown[], name: string, instance: string): boolean {
   return records.some((record) => {
-    const text = Text.safeParse(record).data;
+    const text = isOfType(record, 'TXT') ? Text.safeParse(record).data : undefined;
     if (text === undefined || !sameName(text.name, name)) return false;
     const entries = text.data.map((entry) => Buffer.from(entry).toString('latin1'));
     return entries.includes(VERSION) && entries.includes(`id=${instance}`);
   });
+}
+
+/** Asked before a schema: to find that one does not fit costs far more, and a flood of packets is mostly records that do not. */
+function isOfType(record: unknown, type: DnsRecord['type']): boolean {
+  return typeof record === 'object' && record !== null && 'type' in record && record.type === type;
 }
 
 /** DNS names do not tell upper from lower case. */

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode, WardcastError } from '../base/errors.ts';
 import { ROOT } from '../wire/topics.ts';
+import { printFrame } from './swarm/frames.ts';
 
 /**
  * Why a connection is refused, told to the other side as its last word. TLS 1.3 cannot: a client's certificate is judged after the client
  * thinks the handshake is done, and Node judges on both sides after it; without this the other side sees a bare close.
  * On MQTT the notice is a QoS 0 PUBLISH to `wardcast/1/refused`, from the broker's side behind a CONNACK with return code 5 (foreign clients
- * print that one); on http it is a 403 with a header. It holds a code and a sentence for people, nothing is decided by it.
+ * print that one); on http it is a 403 with a header, in the swarm a frame. It holds a code and a sentence for people, nothing is decided by it.
  */
 const TOPIC = Buffer.from(`${ROOT}/refused`);
 const CONNACK_NOT_AUTHORIZED = Buffer.from([0x20, 0x02, 0x00, 0x05]);
@@ -31,7 +32,12 @@ export function httpNotice(error: WardcastError): string {
   return `HTTP/1.1 403 Forbidden\r\nx-wardcast-refused: ${error.code}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`;
 }
 
-/** Reads either notice at the start of a stream; undefined when there is none. The words are the other side's: quoted in logs, never trusted. */
+/** The last frame, in either direction. */
+export function swarmNotice(error: WardcastError): Buffer {
+  return printFrame({ type: 'refused', transfer: 0, code: error.code });
+}
+
+/** Reads either MQTT notice at the start of a stream; undefined when there is none. The words are the other side's: quoted in logs, never trusted. */
 export function readNotice(bytes: Buffer): WardcastError | undefined {
   const packet = bytes.subarray(0, CONNACK_NOT_AUTHORIZED.length).equals(CONNACK_NOT_AUTHORIZED) ? bytes.subarray(CONNACK_NOT_AUTHORIZED.length) : bytes;
   const at = packet.indexOf(TOPIC);

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { MAX_DISCOVERED } from '../base/limits.ts';
+import { MAX_DISCOVERED, MAX_DISCOVERED_PER_ADDRESS } from '../base/limits.ts';
 import type { Sighting } from './discovery.ts';
 
 type Place = Omit<Sighting, 'type'>;
@@ -16,6 +16,7 @@ export class Sightings implements AsyncIterable<Sighting> {
   /** What the reader has not been told yet; at most one per place. */
   readonly #news = new Map<string, Sighting>();
   #wake: (() => void) | undefined;
+  readonly #perAddress = new Map<string, number>();
   #closed = false;
 
   get size(): number {
@@ -30,8 +31,10 @@ export class Sightings implements AsyncIterable<Sighting> {
       known.heard = now;
       return true;
     }
-    if (this.#closed || !isPlausible(place) || this.#known.size >= MAX_DISCOVERED) return false;
     const { instance, address, port } = place;
+    const there = this.#perAddress.get(address) ?? 0;
+    if (this.#closed || !isPlausible(place) || this.#known.size >= MAX_DISCOVERED || there >= MAX_DISCOVERED_PER_ADDRESS) return false;
+    this.#perAddress.set(address, there + 1);
     this.#known.set(key, { place: { instance, address, port }, heard: now });
     this.#tell(key, { type: 'up', instance, address, port });
     return true;
@@ -50,6 +53,7 @@ export class Sightings implements AsyncIterable<Sighting> {
   close(): void {
     this.#closed = true;
     this.#known.clear();
+    this.#perAddress.clear();
     this.#wake?.();
   }
 
@@ -69,6 +73,9 @@ export class Sightings implements AsyncIterable<Sighting> {
 
   #drop(key: string, place: Place): void {
     this.#known.delete(key);
+    const left = (this.#perAddress.get(place.address) ?? 1) - 1;
+    if (left > 0) this.#perAddress.set(place.address, left);
+    else this.#perAddress.delete(place.address);
     this.#tell(key, { type: 'down', ...place });
   }
 

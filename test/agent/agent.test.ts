@@ -188,7 +188,7 @@ describe('an agent', () => {
   it('fetches over MQTT where nothing but the broker answers', async () => {
     const { port } = gateway;
     await gateway.close();
-    gateway = await ScriptedGateway.start(vendor, { port, https: false });
+    gateway = await ScriptedGateway.start(vendor, { port, https: false, swarm: false });
     await gateway.offer(vendor.assign(ct, [one]));
     await device.start();
     await confirmed('1.0.0');

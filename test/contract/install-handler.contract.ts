@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { AcceptedRelease, InstallHandler } from '../../agent/handlers/install-handler.ts';
 import { isWardcastError } from '../../shared/base/errors.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
+import { type ChunkFetcher, fetchOneByOne } from '../../shared/store/chunk-fetcher.ts';
 import type { ChunkSource } from '../../shared/store/chunk-source.ts';
 import { MemoryChunkStore } from '../../shared/store/memory-chunk-store.ts';
 
@@ -30,7 +31,7 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
     });
 
     const bring = async (release: Made): Promise<void> => {
-      await bench.handler.stage(release, await sourceOf(release));
+      await bench.handler.stage(release, await fetcherOf(release));
       await bench.handler.activate(release);
       await bench.handler.check(release);
       await bench.handler.commit(release);
@@ -65,21 +66,21 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
 
     it('runs the old release until the new one is activated', async () => {
       await bring(one);
-      await bench.handler.stage(two, await sourceOf(two));
+      await bench.handler.stage(two, await fetcherOf(two));
       expect(await bench.handler.running(one.application)).toEqual(installed(one));
       expect(digests(await bench.runningFiles(one.application))).toEqual(digests(one.contents));
     });
 
     it('says how much is missing, and fetches nothing that is staged already', async () => {
       const missing: number[] = [];
-      await bench.handler.stage(two, await sourceOf(two), { onMissing: (bytes) => missing.push(bytes) });
-      await bench.handler.stage(two, new MemoryChunkStore(), { onMissing: (bytes) => missing.push(bytes) });
+      await bench.handler.stage(two, await fetcherOf(two), { onMissing: (bytes) => missing.push(bytes) });
+      await bench.handler.stage(two, await fetcherOf(), { onMissing: (bytes) => missing.push(bytes) });
       expect(missing).toEqual([[...two.chunks.values()].reduce((sum, bytes) => sum + bytes.length, 0), 0]);
     });
 
     it('does every step again without harm', async () => {
       await bring(one);
-      for (let round = 0; round < 2; round++) await bench.handler.stage(two, await sourceOf(two));
+      for (let round = 0; round < 2; round++) await bench.handler.stage(two, await fetcherOf(two));
       for (let round = 0; round < 2; round++) await bench.handler.activate(two);
       for (let round = 0; round < 2; round++) await bench.handler.check(two);
       for (let round = 0; round < 2; round++) await bench.handler.commit(two);
@@ -88,7 +89,7 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
 
     it('rolls back to what ran before, as often as asked', async () => {
       await bring(one);
-      await bench.handler.stage(two, await sourceOf(two));
+      await bench.handler.stage(two, await fetcherOf(two));
       await bench.handler.activate(two);
       const previous = { application: one.application, version: one.version, manifestHash: one.manifestHash };
       for (let round = 0; round < 2; round++) await bench.handler.rollback(two, previous);
@@ -97,7 +98,7 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
     });
 
     it('rolls back to nothing', async () => {
-      await bench.handler.stage(one, await sourceOf(one));
+      await bench.handler.stage(one, await fetcherOf(one));
       await bench.handler.activate(one);
       await bench.handler.rollback(one, undefined);
       expect(await bench.handler.running(one.application)).toBeUndefined();
@@ -106,7 +107,7 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
 
     it('rolls back what was only staged', async () => {
       await bring(one);
-      await bench.handler.stage(two, await sourceOf(two));
+      await bench.handler.stage(two, await fetcherOf(two));
       await bench.handler.rollback(two, { application: one.application, version: one.version, manifestHash: one.manifestHash });
       expect(digests(await bench.runningFiles(one.application))).toEqual(digests(one.contents));
     });
@@ -121,7 +122,7 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
 
     it('leaves the running release alone when a chunk cannot be had', async () => {
       await bring(one);
-      await expect(bench.handler.stage(two, new MemoryChunkStore())).rejects.toSatisfy((error) => isWardcastError(error, 'OBJECT_ABSENT'));
+      await expect(bench.handler.stage(two, await fetcherOf())).rejects.toSatisfy((error) => isWardcastError(error, 'OBJECT_ABSENT'));
       expect(digests(await bench.runningFiles(one.application))).toEqual(digests(one.contents));
       await bring(two);
       expect(digests(await bench.runningFiles(one.application))).toEqual(digests(two.contents));
@@ -136,14 +137,14 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
           return bytes;
         },
       };
-      await expect(bench.handler.stage(two, liar)).rejects.toSatisfy((error) => isWardcastError(error, 'HASH_MISMATCH'));
+      await expect(bench.handler.stage(two, fetchOneByOne(liar, 'gateway'))).rejects.toSatisfy((error) => isWardcastError(error, 'HASH_MISMATCH'));
       expect(await bench.handler.running(two.application)).toBeUndefined();
       await bring(two);
       expect(digests(await bench.runningFiles(two.application))).toEqual(digests(two.contents));
     });
 
     it('stops staging when its signal is aborted', async () => {
-      await expect(bench.handler.stage(two, await sourceOf(two), { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
+      await expect(bench.handler.stage(two, await fetcherOf(two), { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow('enough');
       expect(await bench.handler.running(two.application)).toBeUndefined();
     });
   });
@@ -158,4 +159,8 @@ export async function sourceOf(...releases: readonly { readonly chunks: Readonly
   const store = new MemoryChunkStore();
   for (const { chunks } of releases) for (const [hash, bytes] of chunks) await store.put(hash, bytes);
   return store;
+}
+
+export async function fetcherOf(...releases: readonly { readonly chunks: ReadonlyMap<string, Buffer> }[]): Promise<ChunkFetcher> {
+  return fetchOneByOne(await sourceOf(...releases), 'gateway');
 }

@@ -15,6 +15,16 @@ const PACKAGES: Readonly<Record<string, string>> = {
   unshare: 'util-linux',
   casync: 'casync',
   socat: 'socat',
+  aria2c: 'aria2',
+  mktorrent: 'mktorrent',
+  'udp-sender': 'udpcast',
+  iperf3: 'iperf3',
+  ethtool: 'ethtool',
+  tc: 'iproute2',
+  setpriv: 'util-linux',
+  faketime: 'faketime',
+  'softhsm2-util': 'softhsm2',
+  'pkcs11-tool': 'opensc',
 };
 
 async function missing(programs: readonly string[]): Promise<string[]> {

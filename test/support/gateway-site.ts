@@ -71,7 +71,7 @@ export interface TestSite {
   readonly data: string;
   readonly config: GatewayConfig;
   /** Starts a gateway in this process; stopped when the test is over. */
-  start(options?: { log?: Log; discovery?: Discovery; budgetMib?: number }): Promise<Gateway>;
+  start(options?: { log?: Log; discovery?: Discovery; budgetMib?: number; metrics?: GatewayConfig['metrics']; lineMbit?: number }): Promise<Gateway>;
   /** gateway.toml for a process of its own. */
   writeConfig(): Promise<string>;
 }
@@ -97,8 +97,8 @@ export async function createTestSite(pki: TestPki, options: { applications?: rea
     data,
     credentials: pki.gateway,
     root,
-    uplink: { host: '127.0.0.1', port: line.port },
-    lan: { host: '127.0.0.1', port: 0 },
+    uplink: { host: '127.0.0.1', port: line.port, limit: { windows: [] } },
+    lan: { host: '127.0.0.1', port: 0, limit: { windows: [] } },
     retention: { budget_mib: 1024 },
     log: { level: 'info' },
   };
@@ -107,9 +107,14 @@ export async function createTestSite(pki: TestPki, options: { applications?: rea
     line,
     data,
     config,
-    start: async ({ log = silentLog, discovery, budgetMib = 1024 } = {}) => {
+    start: async ({ log = silentLog, discovery, budgetMib = 1024, metrics, lineMbit } = {}) => {
       const gateway = await startGateway({
-        config: { ...config, retention: { budget_mib: budgetMib } },
+        config: {
+          ...config,
+          uplink: { ...config.uplink, limit: { windows: [], ...(lineMbit === undefined ? {} : { mbit: lineMbit }) } },
+          metrics,
+          retention: { budget_mib: budgetMib },
+        },
         version: '1.0.0',
         clock: systemClock,
         log,

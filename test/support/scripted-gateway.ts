@@ -1,16 +1,20 @@
 import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueProvider } from '../../certs/pki-directory.ts';
+import { Seeder } from '../../gateway/seed/seeder.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import { type DeviceIdentity, type Identity, type Scope, scopePath } from '../../shared/base/identity.ts';
 import { silentLog } from '../../shared/base/log.ts';
 import type { Bundle } from '../../shared/bundle/bundle.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
+import { type ChunkList, chunkList, parseManifest } from '../../shared/bundle/manifest.ts';
 import { createChunkHandler, type ServedBundle } from '../../shared/net/chunk-server.ts';
 import { type Door, openDoor } from '../../shared/net/door.ts';
 import { type AttachableBroker, createEmbeddedBroker } from '../../shared/net/embedded-broker.ts';
 import { ObjectServer } from '../../shared/net/exchange/server.ts';
+import { entitledChunks } from '../../shared/net/swarm/entitled.ts';
 import { createSigningKey, type SigningKey } from '../../shared/trust/keys.ts';
 import { buildGroupRepository, daysFrom, type GroupRepository } from '../../shared/trust/repository.ts';
 import { signRelease, signRoot, signTargets } from '../../shared/trust/sign.ts';
@@ -117,11 +121,12 @@ export class Vendor {
       now: new Date(),
     });
     this.#before.set(scope.group, { repository, bundle });
-    const shelf: Shelf = { scope, sequence: bundle.sequence, timestampVersion: repository.versions.timestamp, objects: new Map() };
+    const shelf: Shelf = { scope, sequence: bundle.sequence, timestampVersion: repository.versions.timestamp, objects: new Map(), lists: new Map() };
     for (const [name, bytes] of repository.files) shelf.objects.set(`metadata/${name}`, bytes);
     for (const [hash, bytes] of repository.targets) shelf.objects.set(`target/${hash}`, bytes);
     for (const release of releases) {
       shelf.objects.set(`target/${release.manifestHash}`, release.bytes);
+      shelf.lists.set(release.manifestHash, chunkList(parseManifest(release.bytes)));
       for (const [hash, bytes] of release.chunks) shelf.objects.set(`chunk/${hash}`, bytes);
     }
     return shelf;
@@ -143,6 +148,7 @@ export interface Shelf {
   readonly sequence: number;
   readonly timestampVersion: number;
   readonly objects: Map<string, Buffer>;
+  readonly lists: Map<string, ChunkList>;
 }
 
 /**
@@ -163,6 +169,7 @@ export class ScriptedGateway {
   onRead: (kind: ObjectKind, name: string, bytes: Buffer | undefined) => Buffer | undefined | Promise<Buffer | undefined> = (_kind, _name, bytes) => bytes;
   readonly #vendor: Vendor;
   readonly #objects: ObjectServer;
+  readonly #seeder: Seeder;
   readonly #shelves = new Map<string, Shelf>();
   readonly #devices = new Map<string, DeviceIdentity>();
   readonly #closing = new AbortController();
@@ -177,9 +184,18 @@ export class ScriptedGateway {
       log: silentLog,
       read: async (identity, { group, kind, name }) => (identity.role === 'device' && identity.group === group ? this.#read(group, kind, name) : undefined),
     });
+    this.#seeder = new Seeder({
+      find: (device, manifest) => entitledChunks(device, this.#bundle(device), manifest),
+      rate: () => Number.POSITIVE_INFINITY,
+      sent: () => undefined,
+      clock: systemClock,
+      log: silentLog,
+      random: Math.random,
+    });
   }
 
-  static async start(vendor: Vendor, options: { port?: number; https?: boolean } = {}): Promise<ScriptedGateway> {
+  /** @param options `https`, `swarm`: false closes that door; the broker's is always open */
+  static async start(vendor: Vendor, options: { port?: number; https?: boolean; swarm?: boolean } = {}): Promise<ScriptedGateway> {
     const gateway = new ScriptedGateway(vendor);
     gateway.#door = await openDoor({
       host: '127.0.0.1',
@@ -190,6 +206,7 @@ export class ScriptedGateway {
       accept: (identity) => identity.role === 'device',
       onMqtt: (socket, identity) => gateway.broker.attach(socket, identity),
       ...(options.https === false ? {} : { onHttp: createChunkHandler({ log: silentLog, bundles: (_identity, scope) => gateway.#bundle(scope) }) }),
+      ...(options.swarm === false ? {} : { onSwarm: (socket: TLSSocket, identity: Identity) => gateway.#seeder.attach(socket, identity) }),
     });
     void gateway.#listen();
     return gateway;
@@ -227,6 +244,7 @@ export class ScriptedGateway {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#objects.close();
+    await this.#seeder.close();
     await this.#door?.close();
     await this.broker.close();
   }
@@ -244,6 +262,7 @@ export class ScriptedGateway {
       metadata: (name) => this.#read(scope.group, 'metadata', name),
       target: (hash) => this.#read(scope.group, 'target', hash),
       chunk: (hash) => this.#read(scope.group, 'chunk', hash),
+      manifest: (hash) => shelf.lists.get(hash),
     };
   }
 

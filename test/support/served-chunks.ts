@@ -1,5 +1,6 @@
 import type { Scope } from '../../shared/base/identity.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
+import type { ChunkList } from '../../shared/bundle/manifest.ts';
 import type { ServedBundle } from '../../shared/net/chunk-server.ts';
 
 /** A bundle of one group, in memory. */
@@ -7,6 +8,7 @@ export class MemoryBundle implements ServedBundle {
   readonly scope: Scope;
   readonly chunks = new Map<string, Buffer>();
   readonly files = new Map<string, Buffer>();
+  readonly manifests = new Map<string, ChunkList>();
   readonly reads: string[] = [];
 
   constructor(scope: Scope) {
@@ -29,6 +31,10 @@ export class MemoryBundle implements ServedBundle {
 
   async target(hash: string): Promise<Buffer | undefined> {
     return this.files.get(hash);
+  }
+
+  manifest(sha256: string): ChunkList | undefined {
+    return this.manifests.get(sha256);
   }
 
   async chunk(hash: string): Promise<Buffer | undefined> {

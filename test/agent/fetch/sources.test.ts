@@ -1,17 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { Failover } from '../../../agent/fetch/failover.ts';
 import { GatewaySlot } from '../../../agent/fetch/gateway-slot.ts';
 import { MetadataFailover } from '../../../agent/fetch/metadata-failover.ts';
 import { OwnReleases } from '../../../agent/fetch/own-releases.ts';
-import { isWardcastError, WardcastError } from '../../../shared/base/errors.ts';
+import { isWardcastError } from '../../../shared/base/errors.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import type { Manifest } from '../../../shared/bundle/manifest.ts';
-import type { ChunkSource } from '../../../shared/store/chunk-source.ts';
 import { MemoryChunkStore } from '../../../shared/store/memory-chunk-store.ts';
 import { chunkSourceContract } from '../../contract/chunk-source.contract.ts';
-import { sourceOf } from '../../contract/install-handler.contract.ts';
 import { bytesOf } from '../../support/files.ts';
 import { type MadeRelease, madeRelease } from '../../support/made-release.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
@@ -46,14 +43,6 @@ async function onDisk(chunks: Chunks): Promise<OwnReleases> {
 }
 
 chunkSourceContract('OwnReleases', onDisk);
-chunkSourceContract(
-  'Failover',
-  async (chunks) =>
-    new Failover([
-      { kind: 'own', source: new MemoryChunkStore() },
-      { kind: 'gateway', source: await filled(chunks) },
-    ]),
-);
 chunkSourceContract('GatewaySlot', async (chunks) => {
   const slot = new GatewaySlot();
   slot.connect([new MemoryChunkStore(), await filled(chunks)]);
@@ -90,33 +79,6 @@ describe('own releases', () => {
 });
 
 describe('failover', () => {
-  it('asks in order and counts bytes by where they came from', async () => {
-    const [first = '', second = '', third = ''] = made.chunks.keys();
-    const pick = (...hashes: string[]): { chunks: Map<string, Buffer> } => ({
-      chunks: new Map(hashes.map((hash) => [hash, made.chunks.get(hash) ?? Buffer.alloc(0)])),
-    });
-    const failover = new Failover([
-      { kind: 'own', source: await sourceOf(pick(first)) },
-      { kind: 'peer', source: await sourceOf(pick(first, second)) },
-      { kind: 'gateway', source: await sourceOf(made) },
-    ]);
-    for (const hash of [first, second, third]) await failover.get(hash);
-    const size = (hash: string): number => made.chunks.get(hash)?.length ?? 0;
-    expect(failover.bytes()).toEqual({ own: size(first), peer: size(second), gateway: size(third) });
-  });
-
-  it('says that somebody lied before it says that somebody else had nothing', async () => {
-    const liar: ChunkSource = { has: async () => true, get: () => Promise.reject(new WardcastError('HASH_MISMATCH', 'altered')) };
-    const [hash = ''] = made.chunks.keys();
-    const empty: ChunkSource = { has: async () => true, get: () => Promise.reject(new WardcastError('OBJECT_ABSENT', 'nothing')) };
-    await expect(
-      new Failover([
-        { kind: 'peer', source: liar },
-        { kind: 'gateway', source: empty },
-      ]).get(hash),
-    ).rejects.toSatisfy((e) => isWardcastError(e, 'HASH_MISMATCH'));
-  });
-
   it('of metadata takes "there is none" for an answer, and a broken source for none', async () => {
     const broken = { metadata: () => Promise.reject(new Error('broken')), target: () => Promise.reject(new Error('broken')) };
     const none = { metadata: async () => undefined, target: async () => undefined };

@@ -8,8 +8,9 @@ import { isWardcastError, WardcastError } from '../../../shared/base/errors.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import { type Hooks, printManifest } from '../../../shared/bundle/manifest.ts';
+import { type ChunkFetcher, fetchOneByOne } from '../../../shared/store/chunk-fetcher.ts';
 import type { ChunkSource } from '../../../shared/store/chunk-source.ts';
-import { digests, installHandlerContract, sourceOf } from '../../contract/install-handler.contract.ts';
+import { digests, fetcherOf, installHandlerContract, sourceOf } from '../../contract/install-handler.contract.ts';
 import { bytesOf } from '../../support/files.ts';
 import { type MadeRelease, madeRelease, type ReleaseParts } from '../../support/made-release.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
@@ -56,7 +57,7 @@ async function bench(disk: Disk = realDisk): Promise<{ install: string; handler:
   const install = await temporaryDirectory();
   const handler = new DirectoryHandler({ install, log: silentLog, disk });
   const bring = async (release: MadeRelease): Promise<void> => {
-    await handler.stage(release, await sourceOf(release));
+    await handler.stage(release, await fetcherOf(release));
     await handler.activate(release);
     await handler.check(release);
     await handler.commit(release);
@@ -66,18 +67,13 @@ async function bench(disk: Disk = realDisk): Promise<{ install: string; handler:
 
 const id = ({ application, version, manifestHash }: InstalledRelease): InstalledRelease => ({ application, version, manifestHash });
 
-function counting(source: ChunkSource): { source: ChunkSource; got: string[] } {
+function counting(source: ChunkSource): { source: ChunkFetcher; got: string[] } {
   const got: string[] = [];
-  return {
-    got,
-    source: {
-      has: (hash) => source.has(hash),
-      get: (hash, options) => {
-        got.push(hash);
-        return source.get(hash, options);
-      },
-    },
+  const get: ChunkSource['get'] = (hash, options) => {
+    got.push(hash);
+    return source.get(hash, options);
   };
+  return { got, source: fetchOneByOne({ has: (hash) => source.has(hash), get }, 'gateway') };
 }
 
 describe('the directory handler', () => {
@@ -110,7 +106,7 @@ describe('the directory handler', () => {
     const { install, handler } = await bench();
     const hashes = [...two.chunks.keys()];
     const half = new Map(hashes.slice(0, Math.ceil(hashes.length / 2)).map((hash) => [hash, two.chunks.get(hash) ?? Buffer.alloc(0)]));
-    await expect(handler.stage(two, await sourceOf({ chunks: half }))).rejects.toThrow();
+    await expect(handler.stage(two, await fetcherOf({ chunks: half }))).rejects.toThrow();
     // Somebody also damaged a file that was complete, and left things that do not belong there.
     const staging = join(install, 'viewer', 'staging', two.manifestHash);
     await writeFile(join(staging, 'VERSION'), 'X');
@@ -131,7 +127,7 @@ describe('the directory handler', () => {
     await symlink(outside, join(staging, 'lib'));
     await writeFile(join(outside, 'victim'), 'untouched');
     await symlink(join(outside, 'victim'), join(staging, 'VERSION'));
-    await handler.stage(one, await sourceOf(one));
+    await handler.stage(one, await fetcherOf(one));
     expect(await readdir(outside)).toEqual(['victim']);
     expect(await readFile(join(outside, 'victim'), 'utf8')).toBe('untouched');
   });
@@ -186,7 +182,7 @@ describe('the directory handler', () => {
         },
       };
       const { handler } = await bench(failing);
-      await expect(handler.stage(three, await sourceOf(three))).rejects.toSatisfy((error) => isWardcastError(error, expected));
+      await expect(handler.stage(three, await fetcherOf(three))).rejects.toSatisfy((error) => isWardcastError(error, expected));
     }
   });
 
@@ -196,7 +192,7 @@ describe('the directory handler', () => {
     const [file] = wrong.manifest.files;
     const forged = { ...wrong.manifest, files: file === undefined ? [] : [{ ...file, sha256: '0'.repeat(64) }] };
     const release = { ...wrong, manifest: forged, manifestHash: sha256(printManifest(forged)) };
-    await expect(handler.stage(release, await sourceOf(wrong))).rejects.toSatisfy((error) => isWardcastError(error, 'MANIFEST_INVALID'));
+    await expect(handler.stage(release, await fetcherOf(wrong))).rejects.toSatisfy((error) => isWardcastError(error, 'MANIFEST_INVALID'));
   });
 });
 
@@ -224,7 +220,7 @@ describe('hooks', () => {
     const a = withHooks('1.0.0', all);
     const b = withHooks('2.0.0', all);
     await bring(a);
-    await handler.stage(b, await sourceOf(b));
+    await handler.stage(b, await fetcherOf(b));
     await handler.activate(b);
     await handler.check(b);
     await handler.rollback(b, id(a));
@@ -247,7 +243,7 @@ describe('hooks', () => {
     const { handler, bring } = await bench();
     await bring(one);
     const bad = withHooks('2.0.0', { preActivate: 'echo no room for this; exit 3' });
-    await handler.stage(bad, await sourceOf(bad));
+    await handler.stage(bad, await fetcherOf(bad));
     await expect(handler.activate(bad)).rejects.toSatisfy(
       (error) => isWardcastError(error, 'HOOK_FAILED') && error.message.includes('exit code 3: no room for this'),
     );
@@ -257,7 +253,7 @@ describe('hooks', () => {
   it('ask for a later moment with exit code 75 of preActivate', async () => {
     const { handler } = await bench();
     const later = withHooks('2.0.0', { preActivate: 'exit 75' });
-    await handler.stage(later, await sourceOf(later));
+    await handler.stage(later, await fetcherOf(later));
     await expect(handler.activate(later)).rejects.toSatisfy((error) => isWardcastError(error, 'BUSY'));
     expect(await handler.running('viewer')).toBeUndefined();
   });
@@ -266,7 +262,7 @@ describe('hooks', () => {
     const { handler, install } = await bench();
     const file = join(install, 'tries');
     const slow = withHooks('2.0.0', { check: `echo x >> ${file}; [ $(wc -l < ${file}) -ge 2 ] || exit 75` });
-    await handler.stage(slow, await sourceOf(slow));
+    await handler.stage(slow, await fetcherOf(slow));
     await handler.activate(slow);
     await handler.check(slow);
     expect((await readFile(file, 'utf8')).length).toBe(4);
@@ -275,7 +271,7 @@ describe('hooks', () => {
   it('fail the health check with any other exit code', async () => {
     const { handler } = await bench();
     const ill = withHooks('2.0.0', { check: 'exit 1' });
-    await handler.stage(ill, await sourceOf(ill));
+    await handler.stage(ill, await fetcherOf(ill));
     await handler.activate(ill);
     await expect(handler.check(ill)).rejects.toSatisfy((error) => isWardcastError(error, 'CHECK_FAILED'));
   });
@@ -284,7 +280,7 @@ describe('hooks', () => {
     const { handler, install } = await bench();
     const pids = join(install, 'pids');
     const stuck = withHooks('2.0.0', { postActivate: `sleep 1000 & echo $! > ${pids}; wait` }, 700);
-    await handler.stage(stuck, await sourceOf(stuck));
+    await handler.stage(stuck, await fetcherOf(stuck));
     await expect(handler.activate(stuck)).rejects.toSatisfy((error) => isWardcastError(error, 'HOOK_TIMEOUT'));
     const child = Number(await readFile(pids, 'utf8'));
     await gone(child);
@@ -293,7 +289,7 @@ describe('hooks', () => {
   it('may write without end: only the end is kept', async () => {
     const { handler } = await bench();
     const loud = withHooks('2.0.0', { preActivate: 'i=0; while [ $i -lt 3000 ]; do echo "line $i of a long story"; i=$((i+1)); done; exit 1' });
-    await handler.stage(loud, await sourceOf(loud));
+    await handler.stage(loud, await fetcherOf(loud));
     const error = await handler.activate(loud).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(WardcastError);
     expect(String(error).length).toBeLessThan(5000);
@@ -303,7 +299,7 @@ describe('hooks', () => {
   it('that are no program for this machine fail by name', async () => {
     const { handler } = await bench();
     const foreign = madeRelease({ version: '2.0.0', files: { 'hook.sh': 'MZ\0\0' }, hooks: { preActivate: { path: 'hook.sh' } } });
-    await handler.stage(foreign, await sourceOf(foreign));
+    await handler.stage(foreign, await fetcherOf(foreign));
     await expect(handler.activate(foreign)).rejects.toSatisfy((error) => isWardcastError(error, 'HOOK_FAILED'));
   });
 });

@@ -11,7 +11,7 @@ import { isWardcastError } from '../../../shared/base/errors.ts';
 import { MAX_FAILED_STARTS } from '../../../shared/base/limits.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import type { Confirmation } from '../../../shared/wire/messages.ts';
-import { sourceOf } from '../../contract/install-handler.contract.ts';
+import { fetcherOf } from '../../contract/install-handler.contract.ts';
 import { bytesOf } from '../../support/files.ts';
 import { type MadeRelease, madeRelease } from '../../support/made-release.ts';
 import { Fuse, fusedDisk, fusedRows, MemoryRows, PowerCut } from '../../support/power-cut.ts';
@@ -66,7 +66,7 @@ class Device {
       report: (confirmation) => fuse.step('outbox', async () => void this.outbox.set(confirmation.counter, confirmation)),
     };
     const journal = new Journal(tables);
-    const supply = async () => ({ chunks: await sourceOf(one, two, ill), bytes: () => ({ gateway: 0, peer: 0, own: 0 }) });
+    const supply = async () => ({ chunks: await fetcherOf(one, two, ill), bytes: () => ({ gateway: 0, peer: 0, own: 0 }), staged: () => () => undefined });
     return { installer: new Installer({ handler, journal, reporter, log: silentLog, supply }), handler, journal };
   }
 
@@ -184,13 +184,13 @@ describe('a power cut', () => {
     const slow = madeRelease({ version: '3.0.0', files: { 'check.sh': '#!/bin/sh\nsleep 100\n' }, hooks: { check: { path: 'check.sh' } } });
     const stop = new AbortController();
     const { installer, journal } = device.boot();
-    const chunks = await sourceOf(slow);
+    const chunks = await fetcherOf(slow);
     const withChunks = new Installer({
       handler: device.boot().handler,
       journal,
       log: silentLog,
       reporter: { compose: () => Promise.reject(new Error('nothing to say')), report: async () => undefined },
-      supply: async () => ({ chunks, bytes: () => ({ gateway: 0, peer: 0, own: 0 }) }),
+      supply: async () => ({ chunks, bytes: () => ({ gateway: 0, peer: 0, own: 0 }), staged: () => () => undefined }),
       onProgress: ({ phase }) => {
         if (phase === 'checking') setTimeout(() => stop.abort(new Error('stop')), 50);
       },

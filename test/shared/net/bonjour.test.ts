@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { isWardcastError } from '../../../shared/base/errors.ts';
-import { MAX_DISCOVERED } from '../../../shared/base/limits.ts';
+import { MAX_DISCOVERED, MAX_DISCOVERED_PER_ADDRESS } from '../../../shared/base/limits.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import { createBonjourDiscovery } from '../../../shared/net/bonjour.ts';
 import type { Advertised, Discovery } from '../../../shared/net/discovery.ts';
@@ -145,11 +145,24 @@ describe('mDNS', () => {
 describe('sightings', () => {
   it('are bounded', () => {
     const sightings = new Sightings();
-    for (let n = 0; n < MAX_DISCOVERED + 1000; n++) sightings.heard({ instance: randomUUID(), address: '10.0.0.1', port: 1 }, 0);
+    for (let n = 0; n < MAX_DISCOVERED + 1000; n++) sightings.heard({ instance: randomUUID(), address: `10.0.${n >> 8}.${n & 255}`, port: 1 }, 0);
     expect(sightings.size).toBe(MAX_DISCOVERED);
     sightings.expire(1);
     expect(sightings.size).toBe(0);
     expect(sightings.heard({ instance: randomUUID(), address: '10.0.0.1', port: 1 }, 2)).toBe(true);
+  });
+
+  it('take so many from one address, and still those from others', () => {
+    const sightings = new Sightings();
+    const hear = (instance: string, address: string): boolean => sightings.heard({ instance, address, port: 1 }, 0);
+    const known = randomUUID();
+    hear(known, '10.0.0.66');
+    for (let n = 0; n < 1000; n++) hear(randomUUID(), '10.0.0.66');
+    expect(sightings.size).toBe(MAX_DISCOVERED_PER_ADDRESS);
+    expect(hear(randomUUID(), '10.0.0.1')).toBe(true);
+    sightings.left(known, '10.0.0.66');
+    expect(hear(randomUUID(), '10.0.0.66')).toBe(true);
+    expect(hear(randomUUID(), '10.0.0.66')).toBe(false);
   });
 
   it('keep the true one when a forged advert names the same instance elsewhere', async () => {

@@ -1,0 +1,54 @@
+import { each } from '../../shared/base/each.ts';
+import { FETCH_CONCURRENCY } from '../../shared/base/limits.ts';
+import type { ChunkFetcher, ChunkOrigin, Deliver } from '../../shared/store/chunk-fetcher.ts';
+import type { CallOptions, ChunkSource } from '../../shared/store/chunk-source.ts';
+
+/**
+ * Takes what old releases on the device hold and still prove, then fetches the rest in one go, and counts the bytes by where they came from. One after the
+ * other, so that the swarm knows from its start what this device can pass on.
+ */
+export class OwnFirst implements ChunkFetcher {
+  readonly #own: ChunkSource;
+  readonly #rest: ChunkFetcher;
+  readonly #bytes: Record<ChunkOrigin, number> = { own: 0, peer: 0, gateway: 0 };
+
+  /**
+   * @param own releases that stand on the device
+   * @param rest who is asked for what they do not hold
+   */
+  constructor(own: ChunkSource, rest: ChunkFetcher) {
+    this.#own = own;
+    this.#rest = rest;
+  }
+
+  bytes(): { own: number; peer: number; gateway: number } {
+    return { ...this.#bytes };
+  }
+
+  async fetch(wanted: ReadonlyMap<string, number>, deliver: Deliver, options: CallOptions = {}): Promise<void> {
+    const rest = new Map(wanted);
+    const counted: Deliver = async (hash, bytes, from) => {
+      this.#bytes[from] += bytes.length;
+      await deliver(hash, bytes, from);
+    };
+    const take = async (hash: string, signal: AbortSignal): Promise<void> => {
+      const bytes = await this.#take(hash, signal);
+      if (bytes === undefined) return;
+      rest.delete(hash);
+      await counted(hash, bytes, 'own');
+    };
+    await each(wanted.keys(), FETCH_CONCURRENCY, take, options.signal);
+    if (rest.size > 0) await this.#rest.fetch(rest, counted, options);
+  }
+
+  async #take(hash: string, signal: AbortSignal): Promise<Buffer | undefined> {
+    if (!(await this.#own.has(hash, { signal }))) return undefined;
+    try {
+      return await this.#own.get(hash, { signal });
+    } catch {
+      signal.throwIfAborted();
+      // Damaged, changed or gone: it costs a fetch.
+      return undefined;
+    }
+  }
+}
