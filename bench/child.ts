@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import readline from 'node:readline';
 import { NODE_SETTINGS } from '../cli/daemon.ts';
@@ -26,7 +26,7 @@ export function worker(name: string, options: object): string[] {
 
 /** Starts a worker that serves until it is stopped; resolves when it wrote its first line, one of JSON. */
 export async function startServer(command: readonly string[]): Promise<Server> {
-  const child = start(command, 'pipe');
+  const child = start(command, ['ignore', 'pipe', 'inherit']);
   const exit = once(child, 'exit');
   const lines = readline.createInterface({ input: stdoutOf(child) });
   const first = once(lines, 'line');
@@ -38,7 +38,7 @@ export async function startServer(command: readonly string[]): Promise<Server> {
 
 /** Starts a program that says nothing when it is ready: `ready` finds out. */
 export async function startProgram(command: readonly string[], ready: () => Promise<boolean>): Promise<Server> {
-  const child = start(command, 'ignore');
+  const child = start(command, ['ignore', 'ignore', 'inherit']);
   const exit = once(child, 'exit');
   for (let tries = 0; !(await ready()); tries++) {
     if (child.exitCode !== null || tries > 500) throw new Error(`${command.join(' ')} did not start`);
@@ -49,7 +49,7 @@ export async function startProgram(command: readonly string[], ready: () => Prom
 
 /** Runs a command to its end and reads the one JSON document it wrote. */
 export async function runToEnd(command: readonly string[], signal: AbortSignal): Promise<unknown> {
-  const child = start(command, 'pipe');
+  const child = start(command, ['ignore', 'pipe', 'inherit']);
   const kill = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', kill, { once: true });
   const exit = once(child, 'exit');
@@ -68,9 +68,10 @@ process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL');
 });
 
-function start(command: readonly string[], stdout: 'pipe' | 'ignore'): ChildProcess {
+/** Starts any command. */
+export function start(command: readonly string[], stdio: StdioOptions, cwd = process.cwd()): ChildProcess {
   const [program = '', ...args] = command;
-  const child = spawn(program, args, { stdio: ['ignore', stdout, 'inherit'] });
+  const child = spawn(program, args, { stdio, cwd });
   living.add(child);
   child.once('exit', () => living.delete(child));
   return child;

@@ -22,6 +22,7 @@ export interface Content {
   readonly store: string;
   /** A file with its manifest. */
   readonly manifest: string;
+  readonly sha256: string;
 }
 
 /** Written without any sync: nothing here outlives the bench. */
@@ -40,7 +41,8 @@ export async function makeContent(directory: string, size: number): Promise<Cont
     await writeFile(path.join(shard, hash), chunk);
     chunks.push({ hash, size: chunk.length });
   }
-  const files = [{ path: FILE, size, mode: 0o644 as const, sha256: sha256(bytes), chunks }];
+  const whole = sha256(bytes);
+  const files = [{ path: FILE, size, mode: 0o644 as const, sha256: whole, chunks }];
   await writeFile(manifest, printManifest({ format: 1, application: APPLICATION, version: '1.0.0', size, hooks: {}, files, links: [] }));
-  return { size, folder, store, manifest };
+  return { size, folder, store, manifest, sha256: whole };
 }

@@ -1,91 +1,57 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { z } from 'zod';
-import { runToEnd, type Server, startServer, worker } from './child.ts';
-import { FILE, makeContent } from './content.ts';
+import { type Content, makeContent } from './content.ts';
 import { Papers } from './credentials.ts';
-import { cpuOf } from './machine.ts';
-import { download, startNginx } from './nginx.ts';
-import { type Bench, median, type Row, round } from './row.ts';
+import { addressOf } from './lan/network.ts';
+import { CONTESTANTS, type Heat, type Name, QUICK, WHOLE } from './lan/plan.ts';
+import { type Result, race } from './lan/race.ts';
+import { describeShape, type Outcome, rowsOf } from './lan/rows.ts';
+import type { Bench, BenchContext } from './row.ts';
 
-const MiB = 1 << 20;
-const NGINX_PORT = 8443;
-const Ready = z.object({ port: z.int() });
-const Fetched = z.object({ seconds: z.number(), cpu: z.number(), maxRssMib: z.number() });
+/** In memory, as disks are not what is measured; private to our mount namespace, so it is gone when we are, however we end. */
+const MEMORY = '/run';
 
-interface Run {
-  readonly seconds: number;
-  readonly serverCpu: number;
-  readonly device?: z.output<typeof Fetched>;
-}
-
-/** Gateway to one device over loopback, unshaped, mTLS and every chunk verified, beside nginx with TLS and curl, which verifies nothing. */
-export const bench: Bench = async ({ quick, runs, directory, note, signal }) => {
-  const size = (quick ? 128 : 512) * MiB;
-  const papers = await Papers.issue(path.join(directory, 'papers'), { ips: ['127.0.0.1'] });
-  const content = await makeContent(path.join(directory, 'content'), size);
-  const gateway = await startServer(worker('lan-gateway', { credentials: papers.of('gateway'), store: content.store, manifest: content.manifest }));
-  const nginxOptions = {
-    directory: path.join(directory, 'nginx'),
-    root: content.folder,
-    credentials: papers.of('gateway'),
-    host: '127.0.0.1',
-    port: NGINX_PORT,
-  };
-  const nginx = await startNginx(nginxOptions);
-
-  const measured = async (server: Server, work: () => Promise<Omit<Run, 'serverCpu'>>): Promise<Run> => {
-    const cpu = await cpuOf(server.pid);
-    const done = await work();
-    return { ...done, serverCpu: (await cpuOf(server.pid)) - cpu };
-  };
-  const fetch = (how: 'fetch' | 'stage'): Promise<Run> =>
-    measured(gateway, async () => {
-      const target = await mkdtemp(path.join(directory, 'device-'));
-      const options = { port: Ready.parse(gateway.said).port, credentials: papers.of('ct-1'), manifest: content.manifest, directory: target, how };
-      const device = Fetched.parse(await runToEnd(worker('lan-device', options), signal));
-      await rm(target, { recursive: true });
-      return { seconds: device.seconds, device };
-    });
-  const curl = (): Promise<Run> =>
-    measured(nginx, async () => {
-      const out = path.join(directory, 'download');
-      const { total } = await download(`https://127.0.0.1:${NGINX_PORT}/${FILE}`, { root: `${papers.of('gateway')}/root.pem`, out, signal });
-      await rm(out);
-      return { seconds: total };
-    });
-
-  const contestants: Readonly<Record<string, () => Promise<Run>>> = {
-    wardcast: () => fetch('fetch'),
-    'wardcast staging': () => fetch('stage'),
-    'nginx and curl': curl,
-  };
-  const seen = new Map<string, Run[]>(Object.keys(contestants).map((name) => [name, []]));
+/** One file from the gateway to all devices of a group, each in a network namespace of its own, beside those who do the same. */
+export const bench: Bench = async (context) => {
+  const plan = context.quick ? QUICK : WHOLE;
+  const directory = await mkdtemp(path.join(MEMORY, 'bench-lan-'));
   try {
-    for (let run = 0; run < runs; run++)
-      for (const [name, work] of Object.entries(contestants)) {
-        const one = await work();
-        seen.get(name)?.push(one);
-        note(`run ${run + 1}: ${name} ${one.seconds.toFixed(2)} s`);
-      }
+    const devices = Array.from({ length: Math.max(...plan.map(({ shape }) => shape.devices)) }, (_, index) => `ct-${index + 1}`);
+    const papers = await Papers.issue(path.join(directory, 'papers'), { ips: [addressOf(0)], devices });
+    const outcomes: Outcome[] = [];
+    for (const heat of plan) {
+      const folder = path.join(directory, `content-${heat.shape.mib}`);
+      const content = await makeContent(folder, heat.shape.mib << 20);
+      outcomes.push(await hold(context, heat, { papers, content, directory }));
+      await rm(folder, { recursive: true });
+    }
+    return rowsOf(outcomes);
   } finally {
-    await gateway.stop();
-    await nginx.stop();
+    await rm(directory, { recursive: true, force: true });
   }
-  const reference = median((seen.get('nginx and curl') ?? []).map(({ seconds }) => seconds));
-  return [...seen].map(([contestant, all]): Row => {
-    const seconds = median(all.map((one) => one.seconds));
-    const devices = all.flatMap(({ device }) => (device === undefined ? [] : [device]));
-    return {
-      bench: 'lan',
-      contestant,
-      mib: size / MiB,
-      seconds: round(seconds),
-      mbPerSecond: round(size / 1e6 / seconds),
-      serverCpuMsPerMb: round((median(all.map(({ serverCpu }) => serverCpu)) * 1000) / (size / 1e6)),
-      deviceCpuMsPerMb: devices.length === 0 ? null : round((median(devices.map(({ cpu }) => cpu)) * 1000) / (size / 1e6)),
-      deviceMaxRssMib: devices.length === 0 ? null : round(median(devices.map(({ maxRssMib }) => maxRssMib))),
-      ratio: round(reference / seconds),
-    };
-  });
 };
+
+/** All contestants in turns, so that the machine's moods meet each of them. One that fails costs its own figures, and the exit status. */
+async function hold(
+  { runs, signal, note }: BenchContext,
+  { shape, names, once = [] }: Heat,
+  given: { papers: Papers; content: Content; directory: string },
+): Promise<Outcome> {
+  const results = new Map<Name, Result[]>([...names, ...once].map((name) => [name, []]));
+  const failed = new Map<Name, number>();
+  for (let run = 0; run < runs; run++)
+    for (const name of run === 0 ? [...names, ...once] : names) {
+      const about = `${describeShape(shape)}, run ${run + 1}: ${name}`;
+      try {
+        const one = await race({ shape, ...given, signal }, CONTESTANTS[name]);
+        results.get(name)?.push(one);
+        note(`${about} ${one.seconds.toFixed(2)} s, ${one.copies.toFixed(2)} copies, ${one.cpuPercent.toFixed(0)} % CPU`);
+      } catch (error) {
+        signal.throwIfAborted();
+        failed.set(name, (failed.get(name) ?? 0) + 1);
+        process.exitCode = 1;
+        note(`${about} failed: ${error instanceof Error ? error.message : String(error)}`);
+      }
+    }
+  return { heat: { shape, names, once }, results, failed };
+}

@@ -62,3 +62,11 @@ async function statusField(pid: number, field: string): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(status)?.[1] ?? 0);
 }
+
+/** CPU time of the whole machine since it started, all cores together: not idle, and all there was. */
+export async function machineTimes(): Promise<{ busy: number; all: number }> {
+  const [line = ''] = (await readFile('/proc/stat', 'utf8')).split('\n');
+  const times = line.split(/\s+/).slice(1).map(Number);
+  const all = times.slice(0, 8).reduce((sum, time) => sum + time, 0);
+  return { busy: all - (times[3] ?? 0) - (times[4] ?? 0), all };
+}

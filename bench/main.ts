@@ -16,12 +16,18 @@ import type { Bench, Row } from './row.ts';
 const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   chunking: () => import('./chunking.ts'),
   wan: () => import('./wan.ts'),
+  fleet: () => import('./fleet.ts'),
   lan: () => import('./lan.ts'),
+  'swarm-simulation': () => import('./swarm-simulation.ts'),
+  transports: () => import('./transports.ts'),
   confirmations: () => import('./confirmations.ts'),
   connect: () => import('./connect.ts'),
   idle: () => import('./idle.ts'),
 };
-const PROGRAMS = ['casync', 'socat', 'nginx', 'curl', 'openssl', 'mosquitto', 'ip', 'unshare'];
+const PROGRAMS = [
+  ...['casync', 'socat', 'nginx', 'curl', 'openssl', 'mosquitto', 'mosquitto_sub', 'aria2c', 'mktorrent', 'udp-sender', 'iperf3'],
+  ...['ip', 'tc', 'ethtool', 'unshare', 'setpriv'],
+];
 /** Set in the process that runs inside the namespaces. */
 const INSIDE = 'WARDCAST_BENCH_INSIDE';
 

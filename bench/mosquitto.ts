@@ -3,7 +3,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { type Server, startProgram } from './child.ts';
 
-const PORT = 18883;
+export const PORT = 18883;
 
 /** mosquitto on loopback that requires client certificates of our root, and keeps nothing on disk. */
 export async function startMosquitto(
@@ -11,6 +11,13 @@ export async function startMosquitto(
   credentials: string,
   on: (command: readonly string[]) => string[] = (command) => [...command],
 ): Promise<Server & { readonly port: number }> {
+  const command = await prepareMosquitto(directory, credentials, '127.0.0.1');
+  const server = await startProgram(on(command), () => listens(PORT));
+  return { ...server, port: PORT };
+}
+
+/** Writes its configuration and credentials. @returns its command line */
+export async function prepareMosquitto(directory: string, credentials: string, host: string): Promise<string[]> {
   const at = (name: string): string => path.join(directory, name);
   await mkdir(directory, { recursive: true });
   for (const name of ['key.pem', 'chain.pem', 'root.pem']) {
@@ -18,7 +25,7 @@ export async function startMosquitto(
     await chmod(at(name), 0o644);
   }
   const lines = [
-    `listener ${PORT} 127.0.0.1`,
+    `listener ${PORT} ${host}`,
     'user root',
     'persistence false',
     'log_dest none',
@@ -32,8 +39,7 @@ export async function startMosquitto(
     'max_inflight_messages 0',
   ];
   await writeFile(at('mosquitto.conf'), `${lines.join('\n')}\n`);
-  const server = await startProgram(on(['mosquitto', '-c', at('mosquitto.conf')]), () => listens(PORT));
-  return { ...server, port: PORT };
+  return ['mosquitto', '-c', at('mosquitto.conf')];
 }
 
 function listens(port: number): Promise<boolean> {

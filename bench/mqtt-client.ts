@@ -35,9 +35,15 @@ export function idOf(bytes: Buffer): number {
 }
 
 /** Resolves when CONNACK said yes. */
-export function connect(o: { port: number; context: SecureContext; clientId: string }): Promise<RawClient> {
+export function connect(o: { host?: string; port: number; context: SecureContext; clientId: string }): Promise<RawClient> {
   return new Promise((resolve, reject) => {
-    const socket = tls.connect({ host: '127.0.0.1', port: o.port, secureContext: o.context, ALPNProtocols: ['mqtt'], checkServerIdentity: () => undefined });
+    const socket = tls.connect({
+      host: o.host ?? '127.0.0.1',
+      port: o.port,
+      secureContext: o.context,
+      ALPNProtocols: ['mqtt'],
+      checkServerIdentity: () => undefined,
+    });
     const client: RawClient = { socket, onPacket: () => undefined };
     let rest: Buffer = Buffer.alloc(0);
     socket.setNoDelay(true);
