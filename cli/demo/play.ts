@@ -7,6 +7,7 @@ import type { Narrator } from './narrator.ts';
 import { type DeviceFigure, type LineFigure, MAX_LINE_RATIO, type RecoveryFigure, type Report, shortcomings, type TheftFigure } from './report.ts';
 import { confirmed, makeCurrent, publishAll, versionsOf, watching } from './rollout.ts';
 import { Stage } from './stage.ts';
+import { showSwarm, swarmFigures } from './swarm.ts';
 import { setScene, steal, tell } from './theft.ts';
 import { lurk, openPersistent } from './thief/lurking.ts';
 import { uniqueBytes } from './versions.ts';
@@ -91,6 +92,7 @@ async function first(stage: Stage): Promise<void> {
     );
   }
   await showDatabase(narrator, view, 'Every device has installed, and confirmed with its own signature');
+  showSwarm(narrator, await swarmFigures(view));
 }
 
 /** The new versions at one customer: an agent is killed while it installs, and a thief listens. */
@@ -172,7 +174,9 @@ async function after(stage: Stage, start: number, recoveries: RecoveryFigure[], 
       `line of ${siteName(line).padEnd(12)} ${bytesText(line.lineBytes)} for ${bytesText(line.uniqueBytes)} of content: ${(line.lineBytes / line.uniqueBytes).toFixed(3)} × (at most ${MAX_LINE_RATIO})`,
     );
   }
-  return { seconds: Math.round((performance.now() - start) / 10) / 100, devices: honest, lines, thefts, recoveries };
+  const swarm = await swarmFigures(view);
+  showSwarm(narrator, swarm);
+  return { seconds: Math.round((performance.now() - start) / 10) / 100, devices: honest, lines, thefts, recoveries, swarm };
 }
 
 /** The registry's word, held against the disk: what is not there byte for byte does not count as confirmed. */

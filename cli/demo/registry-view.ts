@@ -32,6 +32,16 @@ export class RegistryView {
     return (await this.#ops.call('status', {})).devices;
   }
 
+  /** What a site's gateway and its devices say, in sum. */
+  async sites(): Promise<OpsResult<'status'>['sites']> {
+    return (await this.#ops.call('status', {})).sites;
+  }
+
+  /** Every release that the device has installed, and where it had its bytes from. */
+  async installations({ customer, device }: DemoDevice): Promise<OpsResult<'trace.device'>['installations']> {
+    return (await this.#ops.call('trace.device', { customer, device })).installations;
+  }
+
   async connectedSites(): Promise<ReadonlySet<string>> {
     return new Set((await this.#ops.call('status', {})).sites.filter((site) => site.connected).map(siteName));
   }

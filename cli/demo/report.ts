@@ -18,6 +18,30 @@ export interface LineFigure {
   /** Bytes that the line carried towards the gateway: content, manifests, metadata, MQTT, TLS, handshakes, and what a cut wasted. */
   readonly lineBytes: number;
 }
+/** Bytes of content by where a device had them from, in all its installations so far, as it has signed. */
+export interface SwarmFigure {
+  /** `customer/site/device` */
+  readonly device: string;
+  readonly gateway: number;
+  readonly peer: number;
+  /** Its own old files. */
+  readonly own: number;
+}
+export interface CopiesFigure {
+  readonly customer: string;
+  readonly site: string;
+  /** Bytes of content that the gateway sent to devices, and that its line had brought, each once; as it reports. Null before it did. */
+  readonly sentBytes: number | null;
+  readonly uniqueBytes: number | null;
+  /** sentBytes / uniqueBytes */
+  readonly copies: number | null;
+}
+export interface Swarm {
+  readonly devices: readonly SwarmFigure[];
+  readonly sites: readonly CopiesFigure[];
+  /** Of all bytes that came over a LAN, the share that peers gave: 0 to 1. */
+  readonly peerShare: number;
+}
 export interface TheftFigure {
   readonly road: string;
   /** What stopped it, as the thief saw it. */
@@ -36,6 +60,7 @@ export interface Report {
   readonly lines: readonly LineFigure[];
   readonly thefts: readonly TheftFigure[];
   readonly recoveries: readonly RecoveryFigure[];
+  readonly swarm: Swarm;
 }
 
 /** Bytes over the line for each byte of content that a site lacked. */

@@ -13,10 +13,14 @@ import { DOORS } from './thief/doors.ts';
 import { PULLING } from './thief/pulling.ts';
 import { RECEIVING } from './thief/receiving.ts';
 import { type Attempt, type Scene, scopeOf } from './thief/scene.ts';
+import { SWARMING } from './thief/swarming.ts';
 import { onlyOf } from './versions.ts';
 
 /** Chunks of group A that are asked for in each attempt. */
 const SAMPLE = 8;
+
+/** Roads that are open to who is entitled, by the same requests. */
+const CONTROLLED = ['chunk-server', 'swarm-gateway'];
 
 /** Gathers what the thief gets to know. `releases`: the ones whose content it is after. */
 export async function setScene(stage: Stage, releases: readonly DemoRelease[]): Promise<Scene> {
@@ -47,6 +51,7 @@ export async function setScene(stage: Stage, releases: readonly DemoRelease[]): 
     secrets: new Set([...secretive.chunks, ...secretive.manifests, handedOver.bundleHash]),
     manifest: first(wanted.manifests),
     chunks: wanted.chunks.slice(0, SAMPLE),
+    chunkCount: signed.chunks(releases.filter((release) => signed.of(release).hash === wanted.manifests[0])).size,
     ownChunk: first(own.chunks),
     handedOver,
     factoryRoot: await readFile(home.factoryRoot),
@@ -58,7 +63,7 @@ export async function setScene(stage: Stage, releases: readonly DemoRelease[]): 
 export async function steal(stage: Stage, scene: Scene): Promise<TheftFigure[]> {
   await control(stage, scene);
   const figures: TheftFigure[] = [];
-  for (const road of [...PULLING, ...DOORS, ...RECEIVING]) {
+  for (const road of [...PULLING, ...SWARMING, ...DOORS, ...RECEIVING]) {
     stage.signal.throwIfAborted();
     figures.push(tell(stage, road, await road.go(scene)));
   }
@@ -67,14 +72,15 @@ export async function steal(stage: Stage, scene: Scene): Promise<TheftFigure[]> 
 
 /** The same requests with the entitled device's certificate must bring content: otherwise no refusal would mean anything. @throws INTERNAL */
 async function control(stage: Stage, scene: Scene): Promise<void> {
-  const [road] = PULLING.filter(({ name }) => name === 'chunk-server');
   const folder = stage.home.credentials(stage.home.device(PREY));
   const entitled = { ...scene, key: await readFile(path.join(folder, 'key.pem'), 'utf8'), cert: await readFile(path.join(folder, 'chain.pem'), 'utf8') };
-  const loot = (await road?.go(entitled))?.loot ?? 0;
-  if (loot === 0) throw new WardcastError('INTERNAL', "The control failed: even the entitled device gets nothing by the thief's road");
-  stage.narrator.say(
-    stage.narrator.colors.dim(`control: with ${deviceName(PREY)}'s own certificate the chunk server hands over ${bytesText(loot)} to the same requests`),
-  );
+  for (const road of [...PULLING, ...SWARMING].filter(({ name }) => CONTROLLED.includes(name))) {
+    const { loot } = await road.go(entitled);
+    if (loot === 0) throw new WardcastError('INTERNAL', `The control failed: even the entitled device gets nothing by the road ${road.name}`);
+    stage.narrator.say(
+      stage.narrator.colors.dim(`control: with ${deviceName(PREY)}'s own certificate ${road.name} brings ${bytesText(loot)} by the same requests`),
+    );
+  }
 }
 
 export function tell(stage: Stage, road: { readonly name: string; readonly story: string }, attempt: Attempt): TheftFigure {

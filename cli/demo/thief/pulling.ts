@@ -56,7 +56,7 @@ export const PULLING: readonly Road[] = [
   },
   {
     name: 'chunk-server',
-    story: "asks the gateway's chunk server for group A's metadata, manifest and chunks",
+    story: "asks the gateway's chunk server for group A's metadata and manifest",
     async go(scene) {
       const tools = toolsFor(scene, scene.gateway);
       const { customer, site, group } = scopeOf(scene.prey);
@@ -68,47 +68,28 @@ export const PULLING: readonly Road[] = [
         statuses.push(answer.reason);
         if (answer.status === 200) loot.keep(answer.body);
       }
-      const answer = await ask(tools, `${base}/chunks`, hashes(scene.chunks));
-      statuses.push(answer.reason);
-      for (const chunk of chunksIn(answer.body)) loot.keep(chunk);
       return { barrier: `chunk server: ${statuses.join(', ')}, ${loot.bytes} bytes`, loot: loot.bytes };
     },
   },
   {
     name: 'chunk-server-by-hash',
-    story: "asks for group A's chunks by their hashes, as if they were its own group's",
+    story: "asks for group A's manifest and chunks by their hashes, as if they were its own group's",
     async go(scene) {
       const { customer, site, group } = scopeOf(scene.thief);
+      const tools = toolsFor(scene, scene.gateway);
       const base = `/v1/${customer}/${site}/${group}`;
-      const answer = await ask(toolsFor(scene, scene.gateway), `${base}/chunks`, hashes([...scene.chunks, scene.ownChunk]));
-      const target = await ask(toolsFor(scene, scene.gateway), `${base}/target/${scene.manifest}`);
       const loot = newLoot(scene);
-      const got = chunksIn(answer.body);
-      for (const bytes of [...got, target.body]) loot.look(bytes);
-      return {
-        barrier: `chunk server: ${scene.chunks.length} chunks absent, manifest ${target.reason}; its own group's chunk in the same request ${got.length === 1 ? 'came' : 'did not come'}`,
-        loot: loot.bytes,
-      };
+      const reasons = new Set<string>();
+      for (const hash of [scene.manifest, ...scene.chunks]) {
+        const { body, reason } = await ask(tools, `${base}/target/${hash}`);
+        loot.look(body);
+        reasons.add(reason);
+      }
+      const own = await ask(tools, `${base}/metadata/timestamp.json`);
+      return { barrier: `chunk server: ${[...reasons].join(', ')}; its own group's metadata: ${own.reason}`, loot: loot.bytes };
     },
   },
 ];
-
-function hashes(names: readonly string[]): Buffer {
-  return Buffer.from(names.join(''), 'hex');
-}
-
-/** The chunks in an answer of the chunk server: each a length (4 bytes, big endian; all ones: absent) and its bytes. */
-function chunksIn(body: Buffer): Buffer[] {
-  const found: Buffer[] = [];
-  for (let at = 0; at + 4 <= body.length; ) {
-    const length = body.readUInt32BE(at);
-    at += 4;
-    if (length === 0xffffffff) continue;
-    found.push(body.subarray(at, at + length));
-    at += length;
-  }
-  return found;
-}
 
 /** Code and sentence of a refusal that the broker told. */
 function noticeText(payload: string | undefined): string | undefined {

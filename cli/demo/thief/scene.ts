@@ -30,6 +30,8 @@ export interface Scene {
   /** Some of them, by kind. */
   readonly manifest: string;
   readonly chunks: readonly string[];
+  /** How many chunks the release of `manifest` has. */
+  readonly chunkCount: number;
   /** A chunk of the thief's own group: what it may have, to show that the road is open to who is entitled. */
   readonly ownChunk: string;
   /** Everything signed that group A's devices hold, handed over by somebody inside. */

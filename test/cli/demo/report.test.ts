@@ -8,6 +8,7 @@ const good: Report = {
   lines: [{ ...place, uniqueBytes: 1000, lineBytes: 1049 }],
   thefts: Array.from({ length: 8 }, (_, at) => ({ road: `road-${at}`, barrier: 'policy', succeeded: false })),
   recoveries: [{ what: 'kill', seconds: 1, recovered: true }],
+  swarm: { devices: [], sites: [], peerShare: 0 },
 };
 
 describe('the verdict over the demo', () => {

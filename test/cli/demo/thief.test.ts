@@ -4,7 +4,9 @@ import { DOORS } from '../../../cli/demo/thief/doors.ts';
 import { lurk } from '../../../cli/demo/thief/lurking.ts';
 import { PULLING } from '../../../cli/demo/thief/pulling.ts';
 import { type Attempt, lootOf, type Scene } from '../../../cli/demo/thief/scene.ts';
+import { SWARMING } from '../../../cli/demo/thief/swarming.ts';
 import type { DoorOptions } from '../../../shared/net/door.ts';
+import { Wire } from '../../../shared/net/swarm/wire.ts';
 import { announce, announceFilter, down, ROOT, UP_FILTERS } from '../../../shared/wire/topics.ts';
 import { Workshop } from '../../support/bad-certificates.ts';
 import { BrokerRig, DEVICE_A, DEVICE_B } from '../../support/broker-rig.ts';
@@ -47,6 +49,7 @@ async function scene(options: Parameters<typeof BrokerRig.open>[1] = {}): Promis
       secrets: new Set([hash]),
       manifest: hash,
       chunks: [hash],
+      chunkCount: 1,
       ownChunk: createHash('sha256').update(own).digest('hex'),
       // Not used by the roads that are tried here.
       handedOver: {
@@ -64,7 +67,7 @@ async function scene(options: Parameters<typeof BrokerRig.open>[1] = {}): Promis
 }
 
 async function go(name: string, on: Scene): Promise<Attempt> {
-  const road = [...PULLING, ...DOORS].find((one) => one.name === name);
+  const road = [...PULLING, ...SWARMING, ...DOORS].find((one) => one.name === name);
   if (road === undefined) throw new Error(`no road ${name}`);
   return road.go(on);
 }
@@ -154,5 +157,40 @@ describe('a thief that asks', () => {
     expect((await go('mqtt-pull-as-another', at)).loot).toBeGreaterThan(0);
     stop.abort();
     await serving;
+  });
+});
+
+describe('a thief in the swarm', () => {
+  const ignore = (): void => undefined;
+  /** A peer that gives whatever it is asked for, or only says that it has nothing. */
+  const peer =
+    (gives: boolean): NonNullable<DoorOptions['onSwarm']> =>
+    (socket, identity) => {
+      const wire = Wire.accept(socket, identity);
+      wire.listen({
+        onJoin: (transfer, { manifest, have }) => wire.join(transfer, manifest, { fetching: false, uploads: true }, have),
+        onAsk: (transfer, [index = 0]) => (gives ? wire.chunk(transfer, index, secret) : wire.absent(transfer, index, 'absent')),
+        onHave: ignore,
+        onAny: ignore,
+        onChunk: ignore,
+        onAbsent: ignore,
+        onCancel: ignore,
+        onLeave: ignore,
+        onGot: ignore,
+        onDry: ignore,
+        onClosed: ignore,
+      });
+    };
+
+  it.each(['swarm-gateway', 'swarm-peer'])('brings home what a peer gives that asks nobody (%s)', async (name) => {
+    const { scene: on } = await scene({ door: { onHttp: strict, onSwarm: peer(true) } });
+    expect((await go(name, on)).loot).toBe(secret.length);
+  });
+
+  it.each(['swarm-gateway', 'swarm-peer'])('brings home nothing, and says how it was turned away (%s)', async (name) => {
+    const { scene: on } = await scene({ door: { onHttp: strict, onSwarm: peer(false) } });
+    expect(await go(name, on)).toEqual({ loot: 0, barrier: expect.stringMatching(/join, absent, 0 chunks/) });
+    const { scene: refused } = await scene({ door: { accept: () => false, onHttp: strict, onSwarm: peer(true) } });
+    expect(await go(name, refused)).toEqual({ loot: 0, barrier: expect.stringMatching(/refused with CERT_WRONG_ROLE/) });
   });
 });
