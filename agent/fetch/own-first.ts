@@ -1,5 +1,5 @@
 import { each } from '../../shared/base/each.ts';
-import { FETCH_CONCURRENCY } from '../../shared/base/limits.ts';
+import { OWN_READ_CONCURRENCY } from '../../shared/base/limits.ts';
 import type { ChunkFetcher, ChunkOrigin, Deliver } from '../../shared/store/chunk-fetcher.ts';
 import type { CallOptions, ChunkSource } from '../../shared/store/chunk-source.ts';
 
@@ -37,7 +37,7 @@ export class OwnFirst implements ChunkFetcher {
       rest.delete(hash);
       await counted(hash, bytes, 'own');
     };
-    await each(wanted.keys(), FETCH_CONCURRENCY, take, options.signal);
+    await each(wanted.keys(), OWN_READ_CONCURRENCY, take, options.signal);
     if (rest.size > 0) await this.#rest.fetch(rest, counted, options);
   }
 

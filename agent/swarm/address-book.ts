@@ -55,7 +55,7 @@ export class AddressBook {
     let equals = 0;
     for (const entry of this.#entries.values()) {
       if (entry.busy || now < entry.notBefore || (!entry.proven && (!adverts || now < this.#nextAdvert))) continue;
-      if (best !== undefined && best.proven && !entry.proven) continue;
+      if (best?.proven && !entry.proven) continue;
       equals = best === undefined || best.proven !== entry.proven ? 1 : equals + 1;
       if (this.#random() * equals < 1) best = entry;
     }

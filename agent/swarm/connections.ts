@@ -107,8 +107,14 @@ export class Connections {
   /** A connection that the door let in. */
   accept(socket: TLSSocket, identity: Identity): void {
     const wire = Wire.accept(socket, identity);
-    if (!this.isPeer(identity)) return wire.close(new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} is no peer of this device`));
-    if (this.#peers.size >= MAX_PEERS && !this.#peers.has(identityPath(identity))) return wire.close(new WardcastError('BUSY', 'This device has enough peers'));
+    if (!this.isPeer(identity)) {
+      wire.close(new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} is no peer of this device`));
+      return;
+    }
+    if (this.#peers.size >= MAX_PEERS && !this.#peers.has(identityPath(identity))) {
+      wire.close(new WardcastError('BUSY', 'This device has enough peers'));
+      return;
+    }
     this.#adopt(wire, identity, undefined);
   }
 
@@ -127,7 +133,10 @@ export class Connections {
 
   /** To be told by the owner when a channel closed. */
   closed(channel: Channel, error: WardcastError): void {
-    if (channel === this.#gateway) return this.#gatewayClosed(error);
+    if (channel === this.#gateway) {
+      this.#gatewayClosed(error);
+      return;
+    }
     const who = identityPath(channel.identity);
     const peer = this.#peers.get(who);
     if (peer?.channel !== channel) return;
@@ -151,7 +160,10 @@ export class Connections {
     const { clock } = this.#o;
     while (!this.#closing.signal.aborted && this.#peers.size + this.#dialling < WANTED_PEERS && this.#dialling < MAX_DIALS) {
       const address = this.#book.next(clock.monotonic(), this.#mayDialAdverts);
-      if (address === undefined) return this.#lookLater();
+      if (address === undefined) {
+        this.#lookLater();
+        return;
+      }
       const advert = !this.#book.isProven(address);
       this.#dialling += 1;
       if (advert) this.#diallingAdverts += 1;
@@ -210,7 +222,8 @@ export class Connections {
       // Dialled twice from the same side: the other end lost the older one without our noticing.
       if (!keepsNew && !sameSide) {
         if (dialled !== undefined) this.#book.free(dialled, this.#o.clock.monotonic());
-        return wire.close();
+        wire.close();
+        return;
       }
       this.#peers.delete(who);
       if (before.dialled !== undefined) this.#book.free(before.dialled, this.#o.clock.monotonic());
@@ -241,7 +254,10 @@ export class Connections {
     this.#gateway = undefined;
     if (this.#closing.signal.aborted) return;
     // Refusals come after the handshake (TLS 1.3): who lets us in and ends it at once does not speak with us.
-    if (this.#o.clock.monotonic() - this.#gatewaySince < PEER_SETTLED) return this.#dialAgainAfter(this.#gatewayFailed(error));
+    if (this.#o.clock.monotonic() - this.#gatewaySince < PEER_SETTLED) {
+      this.#dialAgainAfter(this.#gatewayFailed(error));
+      return;
+    }
     this.#gatewayFailures = 0;
     this.#dialGateway();
   }

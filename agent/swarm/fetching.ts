@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Clock } from '../../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
-import { TRANSFER_PATIENCE } from '../../shared/base/limits.ts';
+import { MAX_STRIKES, TRANSFER_PATIENCE } from '../../shared/base/limits.ts';
 import type { ChunkList } from '../../shared/bundle/manifest.ts';
 import { Bitfield } from '../../shared/net/swarm/bitfield.ts';
 import type { Channel, Part } from '../../shared/net/swarm/channel.ts';
@@ -34,6 +34,7 @@ export class Fetching {
   readonly #kinds = new Map<Channel, 'peer' | 'gateway'>();
   readonly #done = Promise.withResolvers<void>();
   #lastNews: number;
+  #wrongFromGateway = 0;
   #ended = false;
 
   constructor(options: FetchingOptions) {
@@ -69,7 +70,10 @@ export class Fetching {
   }
 
   joined(channel: Channel, kind: 'peer' | 'gateway', { have, fetching, uploads }: Part): void {
-    if (have.length !== this.#o.list.hashes.length) return channel.close(new WardcastError('PROTOCOL_VIOLATION', `${channel.address} counts other chunks`));
+    if (have.length !== this.#o.list.hashes.length) {
+      channel.close(new WardcastError('PROTOCOL_VIOLATION', `${channel.address} counts other chunks`));
+      return;
+    }
     this.#kinds.set(channel, kind);
     this.#transfer.joined(channel, { kind, fetching, uploads }, have);
     this.pump();
@@ -110,6 +114,10 @@ export class Fetching {
       this.#transfer.bad(channel, index);
       channel.cancel(this.manifest, [index]);
       this.#o.onBad(channel, index);
+      // A peer is banned; the gateway is all there is, and would send it again and again.
+      if (this.#kinds.get(channel) === 'gateway' && ++this.#wrongFromGateway >= MAX_STRIKES) {
+        this.end(new WardcastError('HASH_MISMATCH', 'The gateway sends chunks that are not what the manifest names', { context: { chunk: name } }));
+      }
       this.pump();
       return true;
     }

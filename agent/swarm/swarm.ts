@@ -182,7 +182,10 @@ export class Swarm {
   /** Says what we have and want of a manifest. */
   #join(channel: Channel, manifest: string): void {
     const fetching = this.#fetchings.get(manifest);
-    if (fetching !== undefined) return this.#sayPart(channel, manifest, { fetching: true, have: fetching.have });
+    if (fetching !== undefined) {
+      this.#sayPart(channel, manifest, { fetching: true, have: fetching.have });
+      return;
+    }
     const chunks = this.#entitled(channel, manifest);
     if (chunks === undefined) return;
     const have = new Bitfield(chunks.hashes.length);

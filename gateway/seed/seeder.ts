@@ -73,7 +73,10 @@ export class Seeder {
   /** A connection that the door let in. */
   attach(socket: TLSSocket, identity: Identity): void {
     const wire = Wire.accept(socket, identity);
-    if (identity.role !== 'device') return wire.close(new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} is no device`));
+    if (identity.role !== 'device') {
+      wire.close(new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} is no device`));
+      return;
+    }
     this.#makeRoom(identity);
     const channel = new Channel(wire);
     this.#clients.set(channel, { channel, device: identity, transfers: new Map() });

@@ -54,6 +54,8 @@ export class Spread<D> {
     if (known !== undefined) {
       known.fetching = fetching;
       if (!fetching) known.credit = 0;
+      // What it lost since (its disk failed, its staging was removed) is to be given again.
+      for (const index of [...known.has.values()]) if (!has.has(index) && known.has.delete(index)) this.#uncopy(index);
       this.have(device, [...has.values()]);
       return;
     }

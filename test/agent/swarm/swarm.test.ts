@@ -208,14 +208,27 @@ describe('a device', () => {
     await fetched;
   });
 
+  it('says HASH_MISMATCH, and asks no more, when its gateway sends what is wrong', async () => {
+    const seed = await gateway();
+    for (const [hash, bytes] of parcel.chunks) seed.bundle.chunks.set(hash, Buffer.from(bytes).fill(0, 0, 8));
+    const a = await device(DEVICE_A);
+    a.swarm.gatewayAt(seed.address);
+    await expect(a.fetch()).rejects.toSatisfy((error) => isWardcastError(error, 'HASH_MISMATCH'));
+    expect(a.came).toEqual([]);
+    // It stops lying: the same connection serves the next attempt.
+    for (const [hash, bytes] of parcel.chunks) seed.bundle.chunks.set(hash, bytes);
+    await a.fetch();
+    expect(a.complete).toBe(true);
+  });
+
   it('whose disk fails fetches no more, and says why', async () => {
     const seed = await gateway();
     const broken = await device(DEVICE_A);
     broken.swarm.gatewayAt(seed.address);
     const wanted = new Map(parcel.list.hashes.map((hash) => [hash, 48 * 1024]));
     const failure = Object.assign(new Error('disk'), { code: 'EIO' });
-    await expect(broken.swarm.fetch(parcel.manifest, parcel.list, wanted, () => Promise.reject(failure))).rejects.toSatisfy(
-      (error) => String(error).length > 0,
+    await expect(broken.swarm.fetch(parcel.manifest, parcel.list, wanted, () => Promise.reject(failure))).rejects.toSatisfy((error) =>
+      isWardcastError(error, 'STORAGE_FAILED'),
     );
     // And the same connection serves the next attempt.
     await broken.fetch();

@@ -1,0 +1,84 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { OwnShelf } from '../../../agent/serve/shelf.ts';
+import type { Bundle } from '../../../shared/bundle/bundle.ts';
+import type { GroupView } from '../../../shared/trust/client.ts';
+import { DEVICE_A, DEVICE_A2 } from '../../support/broker-rig.ts';
+import { bytesOf } from '../../support/files.ts';
+import { type MadeRelease, madeRelease } from '../../support/made-release.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
+
+const one = madeRelease({ version: '1.0.0', files: { a: bytesOf('one', 200_000) } });
+const two = madeRelease({ version: '2.0.0', files: { a: bytesOf('two', 200_000) } });
+
+function viewOf(...releases: readonly MadeRelease[]): GroupView {
+  const bundle: Bundle = { format: 1, customer: 'acme', site: 'north', group: 'ct', sequence: 1, releases: [], withdrawn: [] };
+  return {
+    bundle,
+    bundleHash: '0'.repeat(64),
+    timestampVersion: 1,
+    manifests: new Map(releases.map(({ manifestHash, manifest }) => [manifestHash, manifest])),
+    metadata: new Map([['timestamp.json', Buffer.from('t')]]),
+    targets: new Map(releases.map(({ manifestHash, bytes }) => [manifestHash, bytes])),
+  };
+}
+
+async function installed(release: MadeRelease) {
+  const directory = await temporaryDirectory();
+  for (const [path, bytes] of release.contents) {
+    await mkdir(dirname(join(directory, path)), { recursive: true });
+    await writeFile(join(directory, path), bytes);
+  }
+  return { manifestHash: release.manifestHash, manifest: release.manifest, directory };
+}
+
+const firstOf = (release: MadeRelease): string => [...release.chunks.keys()][0] ?? '';
+const staged = (release: MadeRelease) => ({ has: (hash: string) => release.chunks.has(hash), read: async (hash: string) => release.chunks.get(hash) });
+
+const shelfOf = (view: GroupView): OwnShelf => new OwnShelf(DEVICE_A, () => view);
+
+describe("a device's shelf", () => {
+  it('serves what the bundle names and is installed, and nothing else that stands on the device', async () => {
+    const shelf = shelfOf(viewOf(two));
+    shelf.restock([await installed(one), await installed(two)]);
+    const served = shelf.find(DEVICE_A2, DEVICE_A);
+    expect(shelf.holds(firstOf(two))).toBe(true);
+    expect(await served?.chunk(firstOf(two))).toEqual(two.chunks.get(firstOf(two)));
+    expect(shelf.holds(firstOf(one))).toBe(false);
+    expect(served?.has(firstOf(one))).toBe(false);
+    expect(await served?.chunk(firstOf(one))).toBeUndefined();
+    expect(served?.manifest(two.manifestHash)?.hashes).toEqual([...two.chunks.keys()]);
+    expect(served?.manifest(one.manifestHash)).toBeUndefined();
+    expect(await served?.target(two.manifestHash)).toEqual(two.bytes);
+  });
+
+  it('serves what is being staged, until staging ends', async () => {
+    const shelf = shelfOf(viewOf(one));
+    const unstage = shelf.stage(staged(one));
+    shelf.stage(staged(two));
+    expect(shelf.holds(firstOf(one))).toBe(true);
+    expect(shelf.holds(firstOf(two))).toBe(false);
+    expect(await shelf.find(DEVICE_A2, DEVICE_A)?.chunk(firstOf(one))).toEqual(one.chunks.get(firstOf(one)));
+    unstage();
+    expect(shelf.holds(firstOf(one))).toBe(false);
+  });
+
+  it('knows no other scope, and nothing without a verified bundle', async () => {
+    const shelf = new OwnShelf(DEVICE_A, () => undefined);
+    shelf.restock([await installed(one)]);
+    expect(shelf.find(DEVICE_A2, { ...DEVICE_A, group: 'pumps' })).toBeUndefined();
+    expect(shelf.find(DEVICE_A2, { ...DEVICE_A, site: 'south' })).toBeUndefined();
+    expect(shelf.holds(firstOf(one))).toBe(false);
+    expect(shelf.find(DEVICE_A2, DEVICE_A)?.has(firstOf(one))).toBe(false);
+  });
+
+  it('takes a damaged file for absent', async () => {
+    const shelf = shelfOf(viewOf(one));
+    const tree = await installed(one);
+    shelf.restock([tree]);
+    await writeFile(join(tree.directory, 'a'), Buffer.alloc(200_000));
+    expect(await shelf.find(DEVICE_A2, DEVICE_A)?.chunk(firstOf(one))).toBeUndefined();
+    expect(shelf.holds(firstOf(one))).toBe(false);
+  });
+});
