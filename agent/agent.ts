@@ -128,11 +128,20 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       const together: ChunkFetcher = { fetch: (wanted, deliver, call) => swarm.fetch(manifestHash, list, wanted, deliver, call) };
       const others = withFallback(together, fetchOneByOne(gateway, 'gateway'), log);
       const chunks = new OwnFirst(new OwnReleases(await handler.trees()), others);
-      return { chunks, bytes: () => chunks.bytes(), staged: (tree) => shelf.stage(tree) };
+      return { chunks, bytes: () => chunks.bytes(), staged: (tree) => staged(shelf.stage(tree)) };
     },
     onProgress: (progress) => teller.tell(progress),
   });
-  const restock = async (): Promise<void> => shelf.restock(await handler.trees());
+  const restock = async (): Promise<void> => {
+    shelf.restock(await handler.trees());
+    swarm.restocked();
+  };
+  /** What was staged stands elsewhere from now on, and goes on being passed on while it is activated and checked. */
+  const staged = (unstage: () => void) => (): void => {
+    void restock()
+      .catch((error: unknown) => log.warn('shelf.not-restocked', { error }))
+      .finally(unstage);
+  };
   const scheduler = new Scheduler({
     installer,
     journal,

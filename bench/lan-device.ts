@@ -80,6 +80,7 @@ else {
   const handler = new DirectoryHandler({ install: options.directory, log, clock });
   await handler.stage({ application: APPLICATION, version: manifest.version, manifestHash, manifest }, chunks, { onStaged: (tree) => void shelf.stage(tree) });
   shelf.restock(await handler.trees());
+  swarm.restocked();
 }
 const seconds = (performance.now() - start) / 1000;
 const { user, system } = process.cpuUsage(before);

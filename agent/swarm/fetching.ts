@@ -140,6 +140,7 @@ export class Fetching {
       this.end(
         new WardcastError('CONNECTION_LOST', `Neither the gateway nor a peer gave a chunk for ${TRANSFER_PATIENCE / 1000} s`, {
           remedy: 'The installation goes on when the gateway or a peer is back.',
+          context: this.#transfer.figures,
         }),
       );
     }

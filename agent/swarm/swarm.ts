@@ -114,6 +114,12 @@ export class Swarm {
     this.#connections.withdrawn(address);
   }
 
+  /** What stands on the device has changed: whoever asked for it is told anew. */
+  restocked(): void {
+    for (const [channel, { parts }] of this.#contacts)
+      for (const manifest of parts.keys()) if (channel.joined(manifest) && !this.#fetchings.has(manifest)) this.#join(channel, manifest);
+  }
+
   gatewayAt(address: Address | undefined): void {
     this.#connections.gatewayAt(address);
   }

@@ -204,6 +204,19 @@ export class Transfer<P> {
     this.#release(source, who, index);
   }
 
+  /** For people: where it stands. */
+  get figures(): { missing: number; asked: number; chosenByGateway: number; storing: number; peers: number; gateway: boolean } {
+    const { peers } = this;
+    return {
+      missing: this.#left,
+      asked: this.#asked.size,
+      chosenByGateway: this.#any,
+      storing: this.#storing.size,
+      peers,
+      gateway: this.#gateway !== undefined,
+    };
+  }
+
   /** Peers that still fetch and have not got this chunk. */
   lacking(index: number): P[] {
     return [...this.#sources].filter(([, { state, has }]) => state.kind === 'peer' && state.fetching && !has.has(index)).map(([peer]) => peer);
@@ -290,7 +303,9 @@ export class Transfer<P> {
   #askGateway(now: number, uploadRate: number): void {
     const gateway = this.#gateway;
     const who = gateway === undefined ? undefined : this.#sources.get(gateway);
-    if (gateway === undefined || who === undefined || now < who.notBefore || this.#owesTooMuch(uploadRate)) return;
+    if (gateway === undefined || who === undefined || now < who.notBefore) return;
+    // Whoever has nothing else to wait for must not wait for others either.
+    if (this.#outstanding > 0 && this.#owesTooMuch(uploadRate)) return;
     const missing = this.#left - this.#storing.size - this.#asked.size;
     let count = 0;
     while (this.#any < missing && this.#outstanding < MAX_TRANSFER_BYTES && who.window.admits(this.#average)) {

@@ -24,7 +24,10 @@ export class Network {
   static async open(devices: number, mbit: number | null): Promise<Network> {
     const network = new Network();
     try {
-      await network.#namespace('sw', ['ip link add br0 type bridge mcast_snooping 0 nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0', 'ip link set br0 up']);
+      await network.#namespace('sw', [
+        'ip link add br0 type bridge mcast_snooping 0 nf_call_iptables 0 nf_call_ip6tables 0 nf_call_arptables 0',
+        'ip link set br0 up',
+      ]);
       for (let host = 0; host <= devices; host++) await network.#join(host, mbit);
       return network;
     } catch (error) {

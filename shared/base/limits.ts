@@ -361,12 +361,11 @@ export const UPLOAD_ALLOWANCE = 100;
 export const UPLOAD_STALL = 1 * SECOND;
 /** Bytes of one wire that the kernel has not taken, before the other side counts as dead. */
 export const MAX_WIRE_UNSENT = 16 * MiB;
-/** Milliseconds that reading rests at least and at most when little comes: a fraction of what a chunk takes on a link where that happens. */
-export const READ_PACE_MIN = 2;
-export const READ_PACE_MAX = 16;
-/** Bytes read at once from a wire that are worth waking up for; and so many that more wait already. */
-export const READ_PACE_THIN = 16 * KiB;
-export const READ_PACE_FULL = 48 * KiB;
+/** Bytes worth waking up for while chunks come in, on all wires together. */
+export const READ_TURN_BYTES = 64 * KiB;
+/** Milliseconds that the thread naps for it: shorter ones save nothing, longer ones would be felt by whoever else waits for it. */
+export const READ_NAP_MIN = 2;
+export const READ_NAP_MAX = 16;
 /** Asks of one peer that wait at most. */
 export const MAX_ASKS = 512;
 /** Bytes of one wire that the kernel has not taken, before nothing more is written to it. */

@@ -6,7 +6,7 @@ import { type DialOptions, dial } from '../dial.ts';
 import { swarmNotice } from '../refusal-notice.ts';
 import type { Bitfield } from './bitfield.ts';
 import { type Frame, FrameReader, printChunkHead, printFrame, SWARM_PROTOCOL } from './frames.ts';
-import { type Paced, ReadPace } from './read-pace.ts';
+import { ReadPace } from './read-pace.ts';
 
 /** What the other side of a wire says. `transfer` is its own number for a manifest. Nothing comes after onClosed. */
 export interface WireListener {
@@ -28,11 +28,11 @@ export interface WireListener {
 /** Decrypted bytes are handed over one wire after the other and read at once: one buffer serves all. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(WIRE_READ_BUFFER);
 
-/** All wires of the process rest together. */
+/** Of all wires of the process together. */
 const PACE = new ReadPace();
 
 /** One connection of the swarm: frames in both directions, between two ends that proved themselves. It decides nothing. */
-export class Wire implements Paced {
+export class Wire {
   readonly identity: Identity;
   /** host:port of the other side. */
   readonly address: string;
@@ -176,20 +176,11 @@ export class Wire implements Paced {
     this.#end(error ?? this.#lost('was closed here'));
   }
 
-  pauseReading(): void {
-    if (this.#closed === undefined) this.#socket.pause();
-  }
-
-  resumeReading(): void {
-    if (this.#closed === undefined && this.#listener !== undefined) this.#socket.resume();
-  }
-
   // ── reading ───────────────────────────────────────────────────────────────────────────────────────────
 
   /** @returns false to pause the socket */
   #read(bytes: Buffer): boolean {
     if (this.#mute) return true;
-    PACE.read(this, bytes.length);
     if (this.#listener === undefined) {
       this.#early.push(Buffer.from(bytes));
       return false;
@@ -208,6 +199,7 @@ export class Wire implements Paced {
     switch (frame.type) {
       case 'chunk':
         this.#received += frame.bytes.length;
+        PACE.read(frame.bytes.length);
         listener.onChunk(frame.transfer, frame.index, frame.bytes);
         return;
       case 'join':
@@ -313,7 +305,6 @@ export class Wire implements Paced {
   }
 
   #finish(error: WardcastError): void {
-    PACE.forget(this);
     this.#closed = error;
     this.#outbox = [];
     this.#outboxBytes = 0;
