@@ -89,6 +89,8 @@ export class Transfer<P> {
   #anyAsked = 0;
   #anyCame = 0;
   #gateway: P | undefined;
+  /** When a chunk came last. */
+  #lastCame = 0;
   /** When tick() was last called. */
   #ticked: number | undefined;
   readonly #average: number;
@@ -164,6 +166,7 @@ export class Transfer<P> {
       who.window.arrived(-this.#anyCame, now);
     }
     const bytes = this.#o.sizes[index] ?? 0;
+    this.#lastCame = now;
     who.delivered += bytes;
     who.notBefore = 0;
     if (this.#have.has(index) || this.#storing.has(index)) return 'late';
@@ -304,8 +307,9 @@ export class Transfer<P> {
     const gateway = this.#gateway;
     const who = gateway === undefined ? undefined : this.#sources.get(gateway);
     if (gateway === undefined || who === undefined || now < who.notBefore) return;
-    // Whoever has nothing else to wait for must not wait for others either.
-    if (this.#outstanding > 0 && this.#owesTooMuch(uploadRate)) return;
+    // Whoever has waited long for nothing in particular must not wait for others either.
+    const idle = this.#outstanding === 0 && now - this.#lastCame >= SWARM_OVERDUE;
+    if (!idle && this.#owesTooMuch(uploadRate)) return;
     const missing = this.#left - this.#storing.size - this.#asked.size;
     let count = 0;
     while (this.#any < missing && this.#outstanding < MAX_TRANSFER_BYTES && who.window.admits(this.#average)) {

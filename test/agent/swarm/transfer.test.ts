@@ -229,13 +229,26 @@ describe('a transfer', () => {
     let got = 0;
     for (let round = 0; round < 100; round++) {
       rig.pump();
-      rig.now += 400;
+      rig.now += 15;
       if ((rig.any.get('gateway') ?? 0) > 0) rig.answer('gateway', got++);
     }
     expect(got).toBeLessThan(20);
     for (const peer of ['a', 'b', 'c', 'd']) rig.transfer.announced(peer, upTo(got));
     rig.pump();
     expect(rig.any.get('gateway')).toBeGreaterThan(0);
+  });
+
+  it('takes more of the gateway all the same when nothing else has come for long', () => {
+    const rig = new Rig(many(50));
+    rig.gateway();
+    for (const peer of ['a', 'b', 'c', 'd']) rig.peer(peer, []);
+    let got = 0;
+    for (let round = 0; round < 2000 && got < 50; round++) {
+      rig.pump();
+      rig.now += SWARM_OVERDUE / 4;
+      if ((rig.any.get('gateway') ?? 0) > 0) rig.answer('gateway', got++);
+    }
+    expect(got).toBe(50);
   });
 
   it('asks for no more than MAX_TRANSFER_BYTES and one chunk', () => {
