@@ -30,7 +30,7 @@ it('carries bytes both ways unchanged, counts them, and passes each end on', asy
   const socket = connect(line.port, '127.0.0.1');
   socket.end(content);
   expect((await buffer(socket)).equals(content)).toBe(true);
-  expect(line.traffic).toEqual({ up: content.length, down: content.length });
+  expect(line.traffic).toEqual({ up: content.length, down: content.length, sent: content.length });
 });
 
 it('takes as long as its rate and delay say', async () => {
