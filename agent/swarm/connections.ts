@@ -37,8 +37,10 @@ export interface ConnectionsOptions {
 
 interface Peer {
   readonly channel: Channel;
-  /** Whether we dialled, and where to. */
-  readonly dialled: Address | undefined;
+  /** Whether we dialled. */
+  readonly dialled: boolean;
+  /** Where it was met: not dialled again while the connection stands, whoever dialled that. */
+  readonly addresses: Address[];
   readonly since: number;
 }
 
@@ -125,7 +127,7 @@ export class Connections {
     if (peer?.channel === channel) {
       // Forgotten at once: closed() would take it for an end in peace.
       this.#peers.delete(who);
-      if (peer.dialled !== undefined) this.#book.failed(peer.dialled, this.#o.clock.monotonic(), true);
+      for (const address of peer.addresses) this.#book.failed(address, this.#o.clock.monotonic(), true);
     }
     channel.close(error);
     this.#look();
@@ -143,8 +145,10 @@ export class Connections {
     this.#peers.delete(who);
     const now = this.#o.clock.monotonic();
     // Who turns us away at once (it has enough peers, or wants none) would otherwise be dialled again and again.
-    if (peer.dialled !== undefined && now - peer.since < PEER_SETTLED) this.#book.failed(peer.dialled, now);
-    else if (peer.dialled !== undefined) this.#book.free(peer.dialled, now);
+    for (const address of peer.addresses) {
+      if (peer.dialled && now - peer.since < PEER_SETTLED) this.#book.failed(address, now);
+      else this.#book.free(address, now);
+    }
     this.#look();
   }
 
@@ -216,21 +220,21 @@ export class Connections {
     const who = identityPath(identity);
     const own = identityPath(this.#o.device);
     const before = this.#peers.get(who);
+    const addresses = before?.addresses ?? [];
+    if (dialled !== undefined) addresses.push(dialled);
     if (before !== undefined && !before.channel.closed) {
-      const keepsNew = dialled === undefined ? who < own : own < who;
-      const sameSide = (before.dialled === undefined) === (dialled === undefined);
-      // Dialled twice from the same side: the other end lost the older one without our noticing.
-      if (!keepsNew && !sameSide) {
-        if (dialled !== undefined) this.#book.free(dialled, this.#o.clock.monotonic());
+      const sameSide = before.dialled === (dialled !== undefined);
+      // One that we dialled stands; if they dialled twice, they lost the older one without our noticing.
+      const keepsNew = sameSide ? dialled === undefined : dialled === undefined ? who < own : own < who;
+      if (!keepsNew) {
         wire.close();
         return;
       }
       this.#peers.delete(who);
-      if (before.dialled !== undefined) this.#book.free(before.dialled, this.#o.clock.monotonic());
       before.channel.close();
     }
     const channel = new Channel(wire);
-    this.#peers.set(who, { channel, dialled, since: this.#o.clock.monotonic() });
+    this.#peers.set(who, { channel, dialled: dialled !== undefined, addresses, since: this.#o.clock.monotonic() });
     this.#o.log.debug('peer.connected', { peer: who, dialled: dialled !== undefined });
     this.#o.opened(channel, 'peer');
   }
