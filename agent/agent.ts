@@ -23,6 +23,7 @@ import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import type { MetadataSource } from '../shared/trust/metadata-source.ts';
+import { mayEnter } from '../shared/wire/policy.ts';
 import { decide } from './accept/decide.ts';
 import { Acceptor } from './accept/verify.ts';
 import { type AgentConfig, parseAddress } from './config.ts';
@@ -41,7 +42,6 @@ import { Scheduler } from './install/scheduler.ts';
 import { type Address, type Connection, isOwnGateway, locate } from './locate.ts';
 import { AgentTally, agentMetrics } from './metrics.ts';
 import { ProgressTeller } from './progress.ts';
-import { mayKnock } from './serve/may-knock.ts';
 import { OwnShelf } from './serve/shelf.ts';
 import { Session } from './session.ts';
 import { browsePeers } from './swarm/browse-peers.ts';
@@ -202,7 +202,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     credentials,
     log,
     clock,
-    accept: (identity) => mayKnock(device, identity),
+    accept: (identity) => mayEnter(device, identity),
     onHttp: createChunkHandler({ log, bundles: shelf.find }),
     onSwarm: (socket, identity) => swarm.attach(socket, identity),
   });

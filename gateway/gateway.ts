@@ -24,6 +24,7 @@ import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
 import { refreshGroupView } from '../shared/trust/client.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
+import { mayEnter } from '../shared/wire/policy.ts';
 import { announce } from '../shared/wire/topics.ts';
 import { BundleLedger, BundleLedgerRecord } from './bundle-ledger.ts';
 import type { GatewayConfig } from './config.ts';
@@ -275,7 +276,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     credentials,
     log,
     clock,
-    accept: (identity) => identity.role === 'device' && identity.customer === site.customer && identity.site === site.site,
+    accept: (identity) => mayEnter(gateway, identity),
     onMqtt: (socket, identity) => broker.attach(socket, identity),
     onHttp: createChunkHandler({ log, bundles: bundles.give }),
     onSwarm: (socket, identity) => seeder.attach(socket, identity),

@@ -9,6 +9,7 @@ import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
 import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
+import { mayEnter } from '../shared/wire/policy.ts';
 import { parseUp, UP_FILTERS } from '../shared/wire/topics.ts';
 import { OpsDesk } from './api/desk.ts';
 import { Uploads } from './api/uploads.ts';
@@ -137,7 +138,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       credentials,
       log,
       clock,
-      accept: (identity) => identity.role === 'gateway' || identity.role === 'ops',
+      accept: (identity) => mayEnter(credentials.identity, identity),
       onMqtt: (socket, identity) => broker.attach(socket, identity),
       signal,
     });

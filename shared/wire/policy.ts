@@ -16,6 +16,21 @@ const SAYS: Readonly<Record<Identity['role'], readonly UpVerb[]>> = {
 /** What verbs carry in further levels: hash, part and number of parts of an uploaded object. */
 const SAYS_DEEPER: ReadonlyMap<UpVerb, string> = new Map([['object', '/+/+/+']]);
 
+/** Who has business at whose door; everybody else is turned away before a word is heard. */
+export function mayEnter(owner: Identity, visitor: Identity): boolean {
+  switch (owner.role) {
+    case 'provider':
+      return visitor.role === 'gateway' || visitor.role === 'ops';
+    case 'gateway':
+      return visitor.role === 'device' && visitor.customer === owner.customer && visitor.site === owner.site;
+    case 'device':
+      if (visitor.role === 'device') return sameScope(owner, visitor);
+      return visitor.role === 'gateway' && visitor.customer === owner.customer && visitor.site === owner.site;
+    case 'ops':
+      return false;
+  }
+}
+
 /** The topic filters an identity may read; a subscription must lie inside one of them. */
 export function readable(identity: Identity): readonly string[] {
   switch (identity.role) {
@@ -69,7 +84,10 @@ export function mayFetchScope(identity: Identity, scope: Scope): boolean {
   }
 }
 
-/** True if every topic that `inner` matches is matched by `outer` (MQTT 3.1.1, 4.7). */
+/**
+ * True if every topic that `inner` matches is matched by `outer` (MQTT 3.1.1, 4.7). Exact for filters below ROOT; of the others it may deny what it
+ * need not, and knows nothing of `$` topics, which nobody here may read.
+ */
 export function covers(outer: string, inner: string): boolean {
   const a = outer.split('/');
   const b = inner.split('/');

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { mayKnock } from '../../agent/serve/may-knock.ts';
 import { Swarm, type SwarmOptions } from '../../agent/swarm/swarm.ts';
 import { Seeder } from '../../gateway/seed/seeder.ts';
 import type { Clock } from '../../shared/base/clock.ts';
@@ -11,6 +10,7 @@ import type { ChunkList } from '../../shared/bundle/manifest.ts';
 import { type Door, openDoor } from '../../shared/net/door.ts';
 import { entitledChunks } from '../../shared/net/swarm/entitled.ts';
 import type { ChunkOrigin } from '../../shared/store/chunk-fetcher.ts';
+import { mayEnter } from '../../shared/wire/policy.ts';
 import type { Workshop } from './bad-certificates.ts';
 import { credentialsOf, DEVICE_A, GATEWAY } from './broker-rig.ts';
 import { RecordingLog } from './recording-log.ts';
@@ -127,7 +127,7 @@ export class SwarmDevice {
       credentials: credentialsOf(workshop.leaf(identity), identity),
       log: device.log,
       clock: systemClock,
-      accept: (other) => mayKnock(identity, other),
+      accept: (other) => mayEnter(identity, other),
       onSwarm: (socket, other) => device.swarm.attach(socket, other),
     });
     return device;
