@@ -35,7 +35,7 @@ export async function issueLeaf(request: LeafRequest): Promise<IssuedLeaf> {
   const { publicKey, keyPem } = await createKeyPair();
   const { notBefore, notAfter } = validity(request, LEAF_DAYS, issuer.notAfter);
   const certificatePem = buildCertificate({
-    subject: subjectOf(identity),
+    subject: leafSubject(identity),
     publicKey,
     issuer,
     issuerKey: issuer.key,
@@ -75,8 +75,8 @@ function checkRequest({ issuer, identity, dnsNames = [], ips = [] }: LeafRequest
   }
 }
 
-/** For people, but within the name constraint of the customer. */
-function subjectOf(identity: Identity): Subject {
+/** For people, and for brokers that know no URIs; no two identities share one, and it lies within the name constraint of the customer. */
+export function leafSubject(identity: Identity): Subject {
   switch (identity.role) {
     case 'provider':
     case 'ops':

@@ -8,6 +8,8 @@ export interface PkiRow {
   readonly name: string;
   readonly expires: string;
   readonly serial: string;
+  /** As node:crypto prints it: one `TYPE=value` per line, outermost first. */
+  readonly subject: string;
 }
 
 /** Every certificate in an offline PKI folder, read from the files themselves. @throws NOT_FOUND when it is no such folder */
@@ -39,5 +41,6 @@ async function rowOf(directory: string, file: string): Promise<PkiRow> {
     name: (leaf ? folder.slice(1, -1) : folder).join('/'),
     expires: certificate.validToDate.toISOString(),
     serial: certificate.serialNumber.toLowerCase(),
+    subject: certificate.subject,
   };
 }
