@@ -53,8 +53,9 @@ export function publicOfEncrypted(file: string, bytes: Buffer): VerificationKey 
 /** @throws KEY_UNUSABLE for a wrong passphrase and a changed file alike */
 export async function decryptKey(file: string, bytes: Buffer, passphrase: Buffer): Promise<SigningKey> {
   const { cipher, ciphertext, ...header } = parse(file, bytes);
-  const secret = await derive(passphrase, header);
   try {
+    // Inside: a file may name a cost that scrypt does not take.
+    const secret = await derive(passphrase, header);
     const decipher = createDecipheriv('aes-256-gcm', secret, Buffer.from(cipher.nonce, 'hex'), { authTagLength: 16 });
     decipher.setAAD(canonicalJson(header)).setAuthTag(Buffer.from(cipher.tag, 'hex'));
     const der = Buffer.concat([decipher.update(Buffer.from(ciphertext, 'hex')), decipher.final()]);

@@ -62,6 +62,14 @@ describe('encrypted key files', () => {
     await expect(decryptKey('k', Buffer.from(greedy), PASSPHRASE)).rejects.toThrow(coded('KEY_UNUSABLE'));
   });
 
+  it('are refused with a cost that scrypt does not take, by the same code as any other change', async () => {
+    const file = await encryptKey(await createSigningKey(), PASSPHRASE, CHEAP);
+    for (const cost of [2, 3, 1023, 1025]) {
+      const changed = file.toString().replace(/"cost": \d+/, `"cost": ${cost}`);
+      await expect(decryptKey('k', Buffer.from(changed), PASSPHRASE)).rejects.toThrow(coded('KEY_UNUSABLE'));
+    }
+  });
+
   it('are not made with a passphrase that is none', async () => {
     await expect(encryptKey(await createSigningKey(), Buffer.from('short'))).rejects.toThrow(coded('USAGE'));
   });
