@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+
+/** What a door may take while it is attacked: the limits that the campaign holds daemons to. */
+const MAX_GROWTH = 64 * 1024 * 1024;
+/** Seconds under attack until a daemon counts as warm: at least, and of the campaign. */
+const WARM_AFTER = 20;
+const WARM_SHARE = 0.2;
+/** Milliseconds for a good client to be connected and served. */
+const MAX_SERVED = 1000;
+
+/** Resident bytes of a process. */
+export function residentBytes(pid: number): number {
+  const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return Number(kilobytes ?? 0) * 1024;
+}
+
+/** Whether the daemon has met all there is to meet, so that its own heap has its size. */
+export function isWarm(elapsed: number, seconds: number): boolean {
+  return elapsed > Math.max(WARM_AFTER, seconds * WARM_SHARE);
+}
+
+/** Memory over the campaign: what it takes once warm, and how far it goes above that. */
+export class MemoryWatch {
+  #base: number | undefined;
+  #most = 0;
+  #last = 0;
+
+  sample(bytes: number, warm: boolean): void {
+    this.#last = bytes;
+    if (!warm) return;
+    this.#base ??= bytes;
+    this.#most = Math.max(this.#most, bytes);
+  }
+
+  /** Whether the campaign was long enough to judge. */
+  get judged(): boolean {
+    return this.#base !== undefined;
+  }
+
+  /** Undefined when it is as it should be. */
+  get wrong(): string | undefined {
+    const growth = this.#most - (this.#base ?? this.#most);
+    return growth > MAX_GROWTH ? `grew by ${mib(growth)} above the warm ${mib(this.#base ?? 0)}; ${mib(MAX_GROWTH)} are allowed` : undefined;
+  }
+
+  get summary(): string {
+    return this.judged ? `${mib(this.#base ?? 0)} warm, ${mib(this.#most)} at most, ${mib(this.#last)} at the end` : `${mib(this.#last)} (too short to judge)`;
+  }
+}
+
+function mib(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(0)} MiB`;
+}
+
+/** How long good clients waited, beside the same request to a twin that nobody attacks: a busy machine is not the door's fault. */
+export class ServiceWatch {
+  readonly #times: number[] = [];
+  readonly #late: string[] = [];
+
+  add(milliseconds: number, twin: number): void {
+    this.#times.push(milliseconds);
+    if (milliseconds > MAX_SERVED && twin < MAX_SERVED / 2) this.#late.push(`${milliseconds.toFixed(0)} ms (the twin: ${twin.toFixed(0)} ms)`);
+  }
+
+  fail(why: string): void {
+    this.#late.push(why);
+  }
+
+  get wrong(): string | undefined {
+    if (this.#times.length === 0) return 'no good client was served at all';
+    return this.#late.length === 0
+      ? undefined
+      : `${this.#late.length} good clients were not served within ${MAX_SERVED} ms: ${this.#late.slice(0, 5).join('; ')}`;
+  }
+
+  get summary(): string {
+    const sorted = this.#times.toSorted((a, b) => a - b);
+    const at = (share: number): string => `${(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0).toFixed(0)} ms`;
+    return `${sorted.length} good clients served in ${at(0.5)} (median), ${at(0.99)} (99 %), ${at(1)} (slowest)`;
+  }
+}
