@@ -1,6 +1,6 @@
 import { constants, createHash, type KeyObject, sign, verify } from 'node:crypto';
 import { WardcastError } from '../shared/base/errors.ts';
-import type { Identity } from '../shared/base/identity.ts';
+import type { Certified } from '../shared/base/identity.ts';
 import { MAX_VERIFIED_CHAINS } from '../shared/base/limits.ts';
 import type { Credentials } from './credentials.ts';
 import { verifyChain } from './identity.ts';
@@ -49,16 +49,16 @@ export function sealAside(payload: Buffer, credentials: Credentials): Promise<Si
  * @param o.now milliseconds since 1970
  * @throws SIGNATURE_INVALID, and CERT_* as verifyChain
  */
-export function open(envelope: ReadonlySigned, rootPem: string, o: { readonly now: number }): { identity: Identity; payload: Buffer } {
+export function open(envelope: ReadonlySigned, rootPem: string, o: { readonly now: number }): Certified & { payload: Buffer } {
   const payload = decode(envelope.payload);
   const signature = decode(envelope.signature);
-  const { identity, key } = signer(envelope.chain, rootPem, o.now);
+  const { key, certified } = signer(envelope.chain, rootPem, o.now);
   if (!verify('sha256', payload, { key, ...PSS }, signature)) {
     throw new WardcastError('SIGNATURE_INVALID', 'The signature does not belong to this payload and certificate', {
       remedy: 'The statement was altered on its way, or signed with another key: have the sender state it again.',
     });
   }
-  return { identity, payload };
+  return { ...certified, payload };
 }
 
 /** How many verified chains are remembered. For figures and tests. */
@@ -67,7 +67,7 @@ export function rememberedChains(): number {
 }
 
 interface Signer {
-  readonly identity: Identity;
+  readonly certified: Certified;
   readonly key: KeyObject;
   readonly notBefore: number;
   readonly notAfter: number;
@@ -85,8 +85,8 @@ function signer(chain: readonly string[], rootPem: string, now: number): Signer 
     remembered.set(id, known);
     return known;
   }
-  const { identity, leaf, notBefore, notAfter } = verifyChain(chain.map(decode), rootPem, { now, usage: 'signature' });
-  const fresh: Signer = { identity, key: leaf.publicKey, notBefore, notAfter };
+  const { identity, issued, generation, leaf, notBefore, notAfter } = verifyChain(chain.map(decode), rootPem, { now, usage: 'signature' });
+  const fresh: Signer = { certified: { identity, issued, generation }, key: leaf.publicKey, notBefore, notAfter };
   remembered.set(id, fresh);
   if (remembered.size > MAX_VERIFIED_CHAINS) {
     const oldest = remembered.keys().next().value;

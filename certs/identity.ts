@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { WardcastError } from '../shared/base/errors.ts';
-import { type Identity, identityPath, parseSpiffeId } from '../shared/base/identity.ts';
-import { MAX_CHAIN, MAX_ROOTS } from '../shared/base/limits.ts';
+import { type Certified, type Identity, identityPath, parseSpiffeId } from '../shared/base/identity.ts';
+import { CERT_BACKDATE, MAX_CHAIN, MAX_LEAF_DAYS, MAX_ROOTS } from '../shared/base/limits.ts';
 import { type Certificate, readCertificate } from './certificate.ts';
-import { caSubject, caUri, issuersOf, subjectText, USAGE_OID, type Usage } from './scope.ts';
+import { caSubject, caUri, generationOf, issuersOf, subjectText, USAGE_OID, type Usage } from './scope.ts';
 import { verdictError } from './tls-errors.ts';
 
 /**
@@ -13,11 +13,12 @@ import { verdictError } from './tls-errors.ts';
  * the leaf and must be the one in the leaf's URI.
  */
 
+const DAY = 24 * 60 * 60 * 1000;
+
 /** `signature`: the chain vouches for a signed statement, in no direction of TLS. */
 export type ChainUsage = Usage | 'signature';
 
-export interface VerifiedChain {
-  readonly identity: Identity;
+export interface VerifiedChain extends Certified {
   readonly trustDomain: string;
   readonly leaf: X509Certificate;
   /** Milliseconds since 1970 between which the whole chain, root included, is valid. */
@@ -39,10 +40,10 @@ export function verifyChain(chain: readonly Buffer[], rootPem: string, o: { read
   checkDates(path, o.now);
   checkPathLengths(issuers);
   checkUsage(path, leaf, o.usage);
-  const { identity, trustDomain } = readIdentity(leaf);
-  checkIssuers(identity, trustDomain, issuers);
+  const { certified, trustDomain } = readIdentity(leaf);
+  checkIssuers(certified.identity, trustDomain, issuers);
   return {
-    identity,
+    ...certified,
     trustDomain,
     leaf: leaf.x509,
     notBefore: Math.max(...path.map((certificate) => certificate.notBefore)),
@@ -57,7 +58,7 @@ export function verifyChain(chain: readonly Buffer[], rootPem: string, o: { read
  * for customer CAs are held to their own customer by name constraints and all other CAs have path length 0.
  * @throws CERT_* as verifyChain, TRUST_ROOT_WRONG in place of CERT_FOREIGN_CA at a client
  */
-export function identityOfPeer(socket: TLSSocket, o: { readonly rootPem: string; readonly usage: Usage; readonly now: number }): Identity {
+export function certifiedPeer(socket: TLSSocket, o: { readonly rootPem: string; readonly usage: Usage; readonly now: number }): Certified {
   // Not getPeerX509Certificate(): at a client of Node 24.21 its second call returns nothing.
   const { raw } = socket.getPeerCertificate();
   if (!Buffer.isBuffer(raw)) throw missing();
@@ -66,9 +67,10 @@ export function identityOfPeer(socket: TLSSocket, o: { readonly rootPem: string;
   checkLeaf(leaf);
   checkDates([leaf], o.now);
   checkUsage([leaf], leaf, o.usage);
-  const { identity, trustDomain } = readIdentity(leaf);
-  if (onlyUri(readRoot(o.rootPem)) !== caUri(trustDomain, { kind: 'root' })) throw mismatch(identity, `a root of another trust domain than ${trustDomain}`);
-  return identity;
+  const { certified, trustDomain } = readIdentity(leaf);
+  if (onlyUri(readRoot(o.rootPem)) !== caUri(trustDomain, { kind: 'root' }))
+    throw mismatch(certified.identity, `a root of another trust domain than ${trustDomain}`);
+  return certified;
 }
 
 function buildPath(chain: readonly Buffer[], rootPem: string): Certificate[] {
@@ -104,10 +106,17 @@ function parseRoot(rootPem: string): Buffer {
 }
 
 function checkLeaf(leaf: Certificate): void {
-  if (!leaf.ca && !leaf.mayCertify) return;
-  throw new WardcastError('CERT_IS_CA', `The CA certificate ${nameOf(leaf)} was presented in place of a leaf`, {
-    remedy: 'Use the chain.pem that `wardcast pki` wrote: the leaf comes first.',
-  });
+  if (leaf.ca || leaf.mayCertify) {
+    throw new WardcastError('CERT_IS_CA', `The CA certificate ${nameOf(leaf)} was presented in place of a leaf`, {
+      remedy: 'Use the chain.pem that `wardcast pki` wrote: the leaf comes first.',
+    });
+  }
+  // A revocation is kept for MAX_LEAF_DAYS: a leaf that lived longer would outlive its own revocation.
+  if (leaf.notAfter - leaf.notBefore > MAX_LEAF_DAYS * DAY + CERT_BACKDATE) {
+    throw new WardcastError('CERT_INVALID', `${nameOf(leaf)} is valid for more than ${MAX_LEAF_DAYS} days`, {
+      remedy: `Issue it anew for at most ${MAX_LEAF_DAYS} days, as \`wardcast pki\` does.`,
+    });
+  }
 }
 
 function checkSignatures(path: readonly Certificate[]): void {
@@ -179,13 +188,14 @@ function wrongUsage(certificate: Certificate, what: string): WardcastError {
 }
 
 /** The identity that a leaf names, if the CA that its issuer field names may issue it. */
-function readIdentity(leaf: Certificate): { identity: Identity; trustDomain: string } {
+function readIdentity(leaf: Certificate): { certified: Certified; trustDomain: string } {
   const { identity, trustDomain } = parseSpiffeId(onlyUri(leaf));
-  const [issuer] = issuersOf(identity);
+  const generation = generationOf(leaf.x509.issuer);
+  const [issuer] = issuersOf(identity, generation);
   if (issuer === undefined || leaf.x509.issuer !== subjectText(caSubject(trustDomain, issuer))) {
     throw mismatch(identity, JSON.stringify(leaf.x509.issuer.replaceAll('\n', ', ').slice(0, 300)));
   }
-  return { identity, trustDomain };
+  return { certified: { identity, issued: leaf.notBefore, generation: identity.role === 'device' ? generation : 1 }, trustDomain };
 }
 
 /** Every CA up to the root must be the one for this identity: same trust domain, same customer, same group. */

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { WardcastError } from '../shared/base/errors.ts';
 import { type Identity, identityPath, parseSpiffeId, spiffeId } from '../shared/base/identity.ts';
-import { LEAF_DAYS } from '../shared/base/limits.ts';
+import { CERT_BACKDATE, LEAF_DAYS, MAX_LEAF_DAYS } from '../shared/base/limits.ts';
 import { type Authority, type Validity, validity } from './authority.ts';
 import { buildCertificate, createKeyPair } from './build.ts';
 import { caUri, issuersOf, type Subject, usagesOf } from './scope.ts';
@@ -23,6 +23,7 @@ export interface IssuedLeaf {
   readonly notAfter: Date;
 }
 
+const DAY = 24 * 60 * 60 * 1000;
 const DNS_NAME = /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
 /**
@@ -34,6 +35,9 @@ export async function issueLeaf(request: LeafRequest): Promise<IssuedLeaf> {
   checkRequest(request);
   const { publicKey, keyPem } = await createKeyPair();
   const { notBefore, notAfter } = validity(request, LEAF_DAYS, issuer.notAfter);
+  if (notAfter.getTime() - notBefore.getTime() > MAX_LEAF_DAYS * DAY + CERT_BACKDATE) {
+    throw new WardcastError('USAGE', `A leaf is valid for at most ${MAX_LEAF_DAYS} days`, { remedy: 'Choose fewer days: every door refuses it otherwise.' });
+  }
   const certificatePem = buildCertificate({
     subject: leafSubject(identity),
     publicKey,

@@ -6,7 +6,12 @@ export type CaScope =
   | { readonly kind: 'provider' }
   | { readonly kind: 'ops' }
   | { readonly kind: 'customer'; readonly customer: string }
-  | { readonly kind: 'group'; readonly customer: string; readonly group: string };
+  | {
+      readonly kind: 'group';
+      readonly customer: string;
+      readonly group: string;
+      /** A group that is re-keyed gets the next one beside the old one; absent: 1. */ readonly generation?: number | undefined;
+    };
 
 /** `spiffe://<trust domain>` and, below the root, the path of the CA's scope. */
 export function caUri(trustDomain: string, scope: CaScope): string {
@@ -47,9 +52,21 @@ export function caSubject(trustDomain: string, scope: CaScope): Subject {
       return [
         { shortName: 'O', value: scope.customer },
         { shortName: 'OU', value: scope.group },
-        { shortName: 'CN', value: 'group CA' },
+        { shortName: 'CN', value: groupCaName(scope.generation ?? 1) },
       ];
   }
+}
+
+/** The generation stands in the name, since the name is all that a server sees of a CA; the first has none. */
+function groupCaName(generation: number): string {
+  return generation === 1 ? 'group CA' : `group CA ${generation}`;
+}
+
+const GROUP_CA_NAME = /\nCN=group CA(?: ([1-9]\d{0,2}))?$/;
+
+/** The generation that a group CA's name (as node:crypto prints it) tells; 1 for all other names. The caller compares the whole name. */
+export function generationOf(issuerText: string): number {
+  return Number(GROUP_CA_NAME.exec(issuerText)?.[1] ?? 1);
 }
 
 /** All names below a customer CA start like this; undefined: no constraint. */
@@ -63,7 +80,7 @@ export function subjectText(subject: Subject): string {
 }
 
 /** The CAs that must stand above a leaf of this identity, nearest first, ending with the root. */
-export function issuersOf(identity: Identity): readonly CaScope[] {
+export function issuersOf(identity: Identity, generation = 1): readonly CaScope[] {
   switch (identity.role) {
     case 'provider':
     case 'ops':
@@ -71,7 +88,11 @@ export function issuersOf(identity: Identity): readonly CaScope[] {
     case 'gateway':
       return [{ kind: 'customer', customer: identity.customer }, { kind: 'root' }];
     case 'device':
-      return [{ kind: 'group', customer: identity.customer, group: identity.group }, { kind: 'customer', customer: identity.customer }, { kind: 'root' }];
+      return [
+        { kind: 'group', customer: identity.customer, group: identity.group, generation },
+        { kind: 'customer', customer: identity.customer },
+        { kind: 'root' },
+      ];
   }
 }
 

@@ -19,7 +19,7 @@ export function daemonStart(daemon: Daemon, config: string): { readonly args: re
   return { args: [...NODE_SETTINGS.flags, program, '--config', config], env: { ...process.env, ...NODE_SETTINGS.env } };
 }
 
-export function declareDaemon(parent: Command, daemon: Daemon, description: string): void {
+export function declareDaemon(parent: Command, daemon: Daemon, description: string): Command {
   const group = inherit(parent.command(daemon)).description(description);
   leaf(group, 'run', `${description}; logs JSON lines to standard error`, async ({ options, output }) => {
     const { args, env } = daemonStart(daemon, options.needed('config', '--config'));
@@ -28,6 +28,7 @@ export function declareDaemon(parent: Command, daemon: Daemon, description: stri
     output.result({ daemon, exitStatus: status }, () => undefined);
     return status;
   }).requiredOption('--config <file>', `the ${daemon}'s TOML file`);
+  return group;
 }
 
 /** Passes signals on and resolves with the child's exit status; one that a signal ended counts 128 + its number, as in shells. */

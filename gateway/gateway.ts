@@ -8,6 +8,7 @@ import { type GatewayIdentity, type Identity, identityPath } from '../shared/bas
 import { MAX_OUTBOX_PER_DEVICE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import { bytesPerSecond } from '../shared/base/rate-plan.ts';
+import { parseBundle } from '../shared/bundle/bundle.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
 import type { Discovery } from '../shared/net/discovery.ts';
@@ -17,6 +18,7 @@ import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
 import { openLink } from '../shared/net/link.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
+import { Revocations } from '../shared/net/revocations.ts';
 import { entitledChunks } from '../shared/net/swarm/entitled.ts';
 import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
 import { Outbox } from '../shared/store/outbox.ts';
@@ -25,6 +27,7 @@ import { Table } from '../shared/store/table.ts';
 import { refreshGroupView } from '../shared/trust/client.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import { mayEnter } from '../shared/wire/policy.ts';
+import { revocationsOf } from '../shared/wire/revocation.ts';
 import { announce } from '../shared/wire/topics.ts';
 import { BundleLedger, BundleLedgerRecord } from './bundle-ledger.ts';
 import type { GatewayConfig } from './config.ts';
@@ -36,6 +39,7 @@ import { keyOf, outdated, ownerOf } from './outbox/statements.ts';
 import { ProgressThrottle } from './progress-throttle.ts';
 import { ChunkPull } from './relay/chunk-pull.ts';
 import { LineLimit } from './relay/line-limit.ts';
+import { recallRevocations } from './relay/recall-revocations.ts';
 import { Relay } from './relay/relay.ts';
 import { remoteMetadata } from './relay/remote-metadata.ts';
 import { ViewStore } from './relay/view-store.ts';
@@ -110,10 +114,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   stack.defer(async () => {
     await Promise.all(running);
   });
+  const revocations = new Revocations(log);
+  await recallRevocations(join(config.data, 'trust'), site, revocations, log);
   const viewStore = new ViewStore({ directory: join(config.data, 'views'), site, log });
   const views = new Views();
   for (const [group, served] of await viewStore.load()) {
     views.set(group, served);
+    // Beside the trusted state: should that be damaged, what is served still says whom to keep out.
+    const bundle = served.current.targets.get(served.current.bundleHash);
+    if (bundle !== undefined) revocations.learn(`complete/${group}`, revocationsOf(parseBundle(bundle)));
     moved.gathers(group, served.current.sequence);
   }
 
@@ -230,6 +239,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         signal: refreshSignal,
         highest,
       });
+      // At once, not when its last chunk is here: that may take hours.
+      revocations.learn(scope.group, revocationsOf(view.bundle));
       moved.gathers(scope.group, view.bundle.sequence);
       return view;
     },
@@ -277,6 +288,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log,
     clock,
     accept: (identity) => mayEnter(gateway, identity),
+    revocations,
     onMqtt: (socket, identity) => broker.attach(socket, identity),
     onHttp: createChunkHandler({ log, bundles: bundles.give }),
     onSwarm: (socket, identity) => seeder.attach(socket, identity),

@@ -1,5 +1,5 @@
 import type { Scope } from '../shared/base/identity.ts';
-import type { Bundle, BundleRelease } from '../shared/bundle/bundle.ts';
+import type { Bundle, BundleRelease, Revoked } from '../shared/bundle/bundle.ts';
 
 /** What the plan looks at. Plain values: the same snapshot gives the same plan. */
 export interface Snapshot {
@@ -20,6 +20,10 @@ export interface GroupSnapshot extends Scope {
   readonly assigned: Content | undefined;
   /** The devices to look at: all of the group at the site, or only those of which something changed. */
   readonly devices: readonly DeviceSnapshot[];
+  /** Devices of the group and gateways of the site whose certificates are refused, as far as any can still be valid. */
+  readonly revoked?: readonly Revoked[];
+  /** The oldest CA of the group that is still good. */
+  readonly oldestCa?: number | undefined;
 }
 export interface CurrentVersion {
   readonly site: string | null;
@@ -32,7 +36,7 @@ export interface DeviceSnapshot {
   /** Application → manifest hash of what runs, as the device said; undefined: it has never spoken. */
   readonly running: ReadonlyMap<string, string> | undefined;
 }
-export type Content = Pick<Bundle, 'releases' | 'withdrawn'>;
+export type Content = Pick<Bundle, 'releases' | 'withdrawn' | 'revoked' | 'oldestCa'>;
 
 export interface Plan {
   /** Groups that need a new bundle. */
@@ -61,7 +65,7 @@ export function plan({ groups, releases }: Snapshot): Plan {
       return applications.length === 0 ? [] : [{ ...scope, device: device.device, applications }];
     });
     due.push(...behind);
-    const changed = assigned === undefined ? content.releases.length > 0 && behind.length > 0 : !sameContent(assigned, content);
+    const changed = assigned === undefined ? (content.releases.length > 0 && behind.length > 0) || refuses(content) : !sameContent(assigned, content);
     if (changed) bundles.push({ ...scope, ...content });
     else if (behind.length > 0) offers.push(scope);
   }
@@ -69,7 +73,7 @@ export function plan({ groups, releases }: Snapshot): Plan {
 }
 
 /** What a group at a site shall run, and what it must not activate any more. */
-export function contentFor(group: Pick<GroupSnapshot, 'site' | 'currents' | 'assigned'>, releases: Snapshot['releases']): Content {
+export function contentFor(group: Pick<GroupSnapshot, 'site' | 'currents' | 'assigned' | 'revoked' | 'oldestCa'>, releases: Snapshot['releases']): Content {
   const wanted: BundleRelease[] = [];
   const withdrawn = new Map<string, { application: string; manifest: string }>();
   const isWithdrawn = (application: string, manifest: string): boolean =>
@@ -85,7 +89,17 @@ export function contentFor(group: Pick<GroupSnapshot, 'site' | 'currents' | 'ass
   }
   // Withdrawn once, said as long as the group has bundles: a device may have slept through any of them.
   for (const entry of [...(group.assigned?.releases ?? []), ...(group.assigned?.withdrawn ?? [])]) withdraw(entry);
-  return { releases: wanted.sort(byApplication), withdrawn: [...withdrawn.values()].sort(byApplication) };
+  return {
+    releases: wanted.sort(byApplication),
+    withdrawn: [...withdrawn.values()].sort(byApplication),
+    ...(group.revoked === undefined || group.revoked.length === 0 ? {} : { revoked: group.revoked.map(({ identity, until }) => ({ identity, until })) }),
+    ...(group.oldestCa === undefined ? {} : { oldestCa: group.oldestCa }),
+  };
+}
+
+/** A group that nothing is assigned to needs a bundle all the same when somebody must be kept out. */
+function refuses({ revoked = [], oldestCa }: Content): boolean {
+  return revoked.length > 0 || oldestCa !== undefined;
 }
 
 /** The version of each application that counts at a site: the site's own, or else the group's. */
@@ -105,9 +119,10 @@ export function sameContent(a: Content, b: Content): boolean {
   return fingerprint(a) === fingerprint(b);
 }
 
-function fingerprint({ releases, withdrawn }: Content): string {
+function fingerprint({ releases, withdrawn, revoked = [], oldestCa = 1 }: Content): string {
   const wanted = releases.map((row) => [row.application, row.version, row.manifest, row.size, row.allowDowngrade].join(' ')).sort();
-  return JSON.stringify([wanted, withdrawn.map((row) => `${row.application} ${row.manifest}`).sort()]);
+  const refused = revoked.map((row) => `${row.identity} ${row.until}`).sort();
+  return JSON.stringify([wanted, withdrawn.map((row) => `${row.application} ${row.manifest}`).sort(), refused, oldestCa]);
 }
 
 function byApplication(a: { application: string; manifest: string }, b: { application: string; manifest: string }): number {

@@ -7,6 +7,7 @@ import type { Content, DeviceSnapshot, GroupSnapshot, Plan, PublishedRelease } f
 import { plan } from './plan.ts';
 import type { LogEntry } from './record/log.ts';
 import type { Registry } from './registry/registry.ts';
+import { type RevokedRow, revokedKeys, stillNames } from './registry/revoked.ts';
 import { type DeviceRow, keys, prefixes, type Standing } from './registry/rows.ts';
 
 export interface PlannerParts {
@@ -32,7 +33,7 @@ export class Planner {
   readonly #parts: PlannerParts;
   readonly #releases = new Map<string, Map<string, PublishedRelease>>();
   #dirty = new Map<string, Dirty>();
-  /** Changes whose groups are to be found out: `customer/group`, or everything. */
+  /** Changes whose groups are to be found out: `customer/group`, all of `customer`, or everything. */
   #wide = new Set<string | undefined>();
   #releasesStale = true;
   /** Attempts in a row that failed, by group, and the groups that wait for the next one. */
@@ -54,9 +55,21 @@ export class Planner {
   changed({ change }: LogEntry): void {
     switch (change.type) {
       case 'device-added':
-      case 'device-moved':
         this.look(change, change.device);
         return;
+      case 'device-moved':
+        if (change.from !== undefined) this.#mark({ customer: change.customer, ...change.from }, undefined);
+        this.look(change, change.device);
+        return;
+      case 'device-revoked':
+        this.#mark(change, undefined);
+        break;
+      case 'gateway-revoked':
+        this.#wide.add(change.customer);
+        break;
+      case 'ca-retired':
+        this.#wide.add(`${change.customer}/${change.group}`);
+        break;
       case 'release-published':
         this.#releasesStale = true;
         return;
@@ -188,6 +201,7 @@ export class Planner {
     const groups: GroupSnapshot[] = [];
     for (const { scope, devices } of dirty.values()) {
       try {
+        if (await this.#isRetired(scope.customer)) continue;
         groups.push(await this.#group(scope, devices));
       } catch (error) {
         this.#failed('plan.failed', scope, error);
@@ -227,7 +241,21 @@ export class Planner {
       currents: (await registry.get(keys.current(scope.customer, scope.group))) ?? [],
       assigned: await registry.get(keys.bundle(scope)),
       devices,
+      ...(await this.#refused(scope)),
     };
+  }
+
+  async #isRetired(customer: string): Promise<boolean> {
+    return (await this.#parts.registry.get(keys.customer(customer)))?.retired !== undefined;
+  }
+
+  async #refused({ customer, site, group }: Scope): Promise<Pick<GroupSnapshot, 'revoked' | 'oldestCa'>> {
+    const { registry, clock } = this.#parts;
+    const revoked: RevokedRow[] = [];
+    for (const below of [`group/${group}`, 'gateway']) {
+      for await (const row of registry.list(revokedKeys.within(customer, site, below))) if (stillNames(row, clock.now())) revoked.push(row);
+    }
+    return { revoked, oldestCa: (await registry.get(revokedKeys.oldestCa(customer, group)))?.generation };
   }
 
   async *#members(scope: Scope, names: ReadonlySet<string> | undefined): AsyncGenerator<DeviceRow> {

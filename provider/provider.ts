@@ -8,6 +8,7 @@ import { openDoor } from '../shared/net/door.ts';
 import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
+import { Revocations } from '../shared/net/revocations.ts';
 import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
 import { mayEnter } from '../shared/wire/policy.ts';
 import { parseUp, UP_FILTERS } from '../shared/wire/topics.ts';
@@ -25,7 +26,9 @@ import { ProviderTally, providerMetrics } from './metrics.ts';
 import type { Content } from './plan.ts';
 import { Planner } from './planner.ts';
 import { Recorder } from './record/recorder.ts';
+import { followRegistry, revokedEvent } from './refused.ts';
 import { openLevelRegistry } from './registry/level-registry.ts';
+import { keys } from './registry/rows.ts';
 import { Reports } from './reports.ts';
 import { Uplink } from './uplink.ts';
 
@@ -74,6 +77,8 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const reports = new Reports(registry);
     const offers = new Offers({ broker, repositories, log });
     const assigner = new Assigner({ registry, repositories, keys: online, offline: () => offline, actor, clock, log });
+    const revocations = new Revocations(log);
+    await followRegistry(registry, revocations);
     const serially = oneAfterTheOther();
     const assign = async (scope: Scope, content: Content): Promise<void> => {
       const { sequence, releases } = await serially(() => assigner.assign(scope, content));
@@ -95,6 +100,8 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     registry.onEntry((entry) => {
       if (entry.change.type === 'bundle-assigned') tally.bundles.add({});
       if (entry.change.type !== 'statement') events.tell('registry-changed', { entry: logRow(entry) });
+      const revoked = revokedEvent(entry.change);
+      if (revoked !== undefined) events.tell('revoked', revoked);
       planner.changed(entry);
     });
     registry.onFailure((error) => failed.reject(error));
@@ -130,7 +137,9 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       if (verb === 'request') return ops.request(sender, delivery);
       return verb === 'object' ? ops.upload(sender, rest, delivery) : undefined;
     };
-    const background = [listen(UP_FILTERS.gateway), listen(UP_FILTERS.ops), keepRenewing({ repositories, assigner, offer, serially, clock, log, signal })];
+    const retired = async (customer: string): Promise<boolean> => (await registry.get(keys.customer(customer)))?.retired !== undefined;
+    const renewing = keepRenewing({ repositories, assigner, offer, retired, serially, clock, log, signal });
+    const background = [listen(UP_FILTERS.gateway), listen(UP_FILTERS.ops), renewing];
     for (const task of background) task.catch((error: unknown) => failed.reject(toWardcastError(error)));
 
     const door = await openDoor({
@@ -139,6 +148,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       log,
       clock,
       accept: (identity) => mayEnter(credentials.identity, identity),
+      revocations,
       onMqtt: (socket, identity) => broker.attach(socket, identity),
       signal,
     });

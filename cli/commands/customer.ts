@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { argument, id, inherit, leaf } from '../command.ts';
 import { withConnection, withOps } from '../connection.ts';
+import { declareCustomerRetire } from '../revocation-commands.ts';
 
 export function declare(parent: Command, description: string): void {
   const group = inherit(parent.command('customer')).description(description);
@@ -15,6 +16,8 @@ export function declare(parent: Command, description: string): void {
     }).option('--name <text>', 'its name for people'),
   );
 
+  declareCustomerRetire(group);
+
   withConnection(
     leaf(group, 'list', 'all customers', async (call) => {
       const customers = await withOps(call, (ops) => ops.call('customer.list', {}));
@@ -24,6 +27,7 @@ export function declare(parent: Command, description: string): void {
           [
             { title: 'CUSTOMER', value: (row) => row.customer },
             { title: 'NAME', value: (row) => row.name },
+            { title: 'RETIRED', value: (row) => row.retired?.at },
           ],
           'no customers yet',
         ),

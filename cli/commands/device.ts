@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { argument, type Call, id, inherit, leaf } from '../command.ts';
 import { withConnection, withOps } from '../connection.ts';
+import { declareDeviceRevoke } from '../revocation-commands.ts';
 import { scopeFilter, withScope } from '../scope.ts';
 
 export function declare(parent: Command, description: string): void {
@@ -20,7 +21,7 @@ export function declare(parent: Command, description: string): void {
   );
 
   withConnection(
-    leaf(group, 'move <customer> <device>', 'the device changed site or group; it also needs a new certificate', async (call) => {
+    leaf(group, 'move <customer> <device>', 'the device changed site or group: its old certificate is refused at once, it needs a new one', async (call) => {
       const place = devicePlace(call);
       const done = await withOps(call, (ops) => ops.call('device.move', place));
       call.output.result({ ...place, ...done }, () => call.output.line(`device ${place.customer}/${place.device} moved to ${place.site}/${place.group}`));
@@ -31,7 +32,7 @@ export function declare(parent: Command, description: string): void {
   );
 
   withConnection(
-    leaf(group, 'remove <customer> <device>', 'the device is no longer served', async (call) => {
+    leaf(group, 'remove <customer> <device>', 'take a device out of the registry: what it says is no longer recorded', async (call) => {
       const customer = id(argument(call, 0, 'the customer'), 'customer');
       const device = id(argument(call, 1, 'the device'), 'device');
       const done = await withOps(call, (ops) => ops.call('device.remove', { customer, device }));
@@ -39,6 +40,8 @@ export function declare(parent: Command, description: string): void {
       return undefined;
     }),
   );
+
+  declareDeviceRevoke(group);
 
   withConnection(
     withScope(

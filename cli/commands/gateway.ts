@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { declareDaemon } from '../daemon.ts';
+import { declareGatewayRevoke } from '../revocation-commands.ts';
 
 export function declare(parent: Command, description: string): void {
-  declareDaemon(parent, 'gateway', description);
+  declareGatewayRevoke(declareDaemon(parent, 'gateway', description));
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { argument, id, inherit, leaf } from '../command.ts';
 import { withConnection, withOps } from '../connection.ts';
+import { declareGroupRetireCa } from '../revocation-commands.ts';
 
 export function declare(parent: Command, description: string): void {
   const group = inherit(parent.command('group')).description(description);
@@ -15,6 +16,8 @@ export function declare(parent: Command, description: string): void {
       return undefined;
     }).option('--name <text>', 'its name for people'),
   );
+
+  declareGroupRetireCa(group);
 
   withConnection(
     leaf(group, 'list [customer]', 'all groups, or those of one customer', async (call) => {

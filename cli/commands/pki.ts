@@ -12,7 +12,8 @@ export function declare(parent: Command, description: string): void {
   const issuing = (command: Command): Command =>
     inFolder(command)
       .requiredOption('--out <dir>', 'the credentials folder to make: key.pem, chain.pem, root.pem')
-      .option('--days <n>', 'valid for so many days');
+      .option('--days <n>', 'valid for so many days')
+      .option('--from-now', 'valid from this moment, not from an hour ago: for a name whose earlier certificates were revoked');
   const named = (command: Command): Command =>
     command
       .option('--dns <name>', 'a DNS name it is dialled by (repeatable)', gather, [])
@@ -103,9 +104,14 @@ function folder(call: Call): string {
   return call.options.needed('dir', '--dir');
 }
 
-function request(call: Call): { directory: string; out: string; notAfter?: Date } {
+function request(call: Call): { directory: string; out: string; notBefore?: Date; notAfter?: Date } {
   const days = call.options.number('days', '--days');
-  return { directory: folder(call), out: call.options.needed('out', '--out'), ...(days === undefined ? {} : { notAfter: new Date(Date.now() + days * DAY) }) };
+  return {
+    directory: folder(call),
+    out: call.options.needed('out', '--out'),
+    ...(call.options.flag('fromNow') ? { notBefore: new Date() } : {}),
+    ...(days === undefined ? {} : { notAfter: new Date(Date.now() + days * DAY) }),
+  };
 }
 
 function names(call: Call): { dnsNames: readonly string[]; ips: readonly string[] } {

@@ -107,7 +107,10 @@ export class GroupRelay {
     const { views, viewStore, chunks, retention, refresh } = this.#parts;
     const { group } = this.#scope;
     this.#phase = 'verifying';
+    const asked = this.#wanted;
     const verified = await refresh(this.#scope, this.#current()?.sequence ?? 0, this.#closing.signal);
+    // Offered while this was on its way: it may say whom to keep out, and must not wait until all content is here.
+    if (this.#wanted !== asked && (this.#wanted?.timestampVersion ?? 0) > verified.timestampVersion) return;
     this.#gathering = verified.timestampVersion;
     this.#phase = 'pulling';
     if ((this.#wanted?.timestampVersion ?? 0) > verified.timestampVersion) this.#log.info('relay.overtaken', { verified: verified.timestampVersion });

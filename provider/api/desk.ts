@@ -10,10 +10,11 @@ import { down } from '../../shared/wire/topics.ts';
 import type { Desk, Handler } from './action.ts';
 import { currentList, currentSet } from './current.ts';
 import { customerAdd, customerList } from './customer.ts';
-import { deviceAdd, deviceList, deviceMove, deviceRemove, deviceSeen } from './device.ts';
+import { deviceAdd, deviceList, deviceRemove, deviceSeen } from './device.ts';
 import { groupAdd, groupList } from './group.ts';
 import { logList, registryCheck } from './log.ts';
 import { releaseList, releaseOffer, releasePublish, releaseWithdraw } from './release.ts';
+import { customerRetire, deviceMove, deviceRevoke, gatewayRevoke, groupRetireCa, revocationList } from './revocation.ts';
 import { siteAdd, siteList } from './site.ts';
 import { status } from './status.ts';
 import { trace, traceDevice } from './trace.ts';
@@ -22,6 +23,7 @@ import { trace, traceDevice } from './trace.ts';
 const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   'customer.add': customerAdd,
   'customer.list': customerList,
+  'customer.retire': customerRetire,
   'site.add': siteAdd,
   'site.list': siteList,
   'group.add': groupAdd,
@@ -30,6 +32,10 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   'device.move': deviceMove,
   'device.remove': deviceRemove,
   'device.list': deviceList,
+  'device.revoke': deviceRevoke,
+  'gateway.revoke': gatewayRevoke,
+  'group.retire-ca': groupRetireCa,
+  'revocation.list': revocationList,
   'device.seen': deviceSeen,
   'release.offer': releaseOffer,
   'release.publish': releasePublish,

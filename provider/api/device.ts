@@ -3,7 +3,6 @@ import { prefixes } from '../registry/rows.ts';
 import { action, collect, record } from './action.ts';
 
 export const deviceAdd = action(OPS_ACTIONS['device.add'], (desk, params, call) => record(desk, call, { type: 'device-added', ...params }));
-export const deviceMove = action(OPS_ACTIONS['device.move'], (desk, params, call) => record(desk, call, { type: 'device-moved', ...params }));
 export const deviceRemove = action(OPS_ACTIONS['device.remove'], (desk, params, call) => record(desk, call, { type: 'device-removed', ...params }));
 export const deviceList = action(OPS_ACTIONS['device.list'], (desk, { customer, site, group }) =>
   collect(desk.registry.list(prefixes.devices(customer)), (row) => (site === undefined || row.site === site) && (group === undefined || row.group === group)),

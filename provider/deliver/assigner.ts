@@ -43,7 +43,16 @@ export class Assigner {
     // Power cut here? Nothing was told to anybody; the plan finds the same group due at the next start.
     await registry.transact(actor, () => ({
       result: undefined,
-      change: { type: 'bundle-assigned', ...scope, sequence, bundle: bundleHash, releases: [...content.releases], withdrawn: [...content.withdrawn] },
+      change: {
+        type: 'bundle-assigned',
+        ...scope,
+        sequence,
+        bundle: bundleHash,
+        releases: [...content.releases],
+        withdrawn: [...content.withdrawn],
+        ...(content.revoked === undefined ? {} : { revoked: [...content.revoked] }),
+        ...(content.oldestCa === undefined ? {} : { oldestCa: content.oldestCa }),
+      },
       blobs: blobsOf(built),
       notes: [repositories.write(stored)],
     }));

@@ -10,6 +10,8 @@ export interface RenewalParts {
   readonly repositories: Repositories;
   readonly assigner: Pick<Assigner, 'renew'>;
   readonly offer: (scope: Scope) => Promise<void>;
+  /** Nothing is signed for a customer that left. */
+  readonly retired: (customer: string) => Promise<boolean>;
   /** Runs work on groups one after the other, so that a renewal never crosses an assignment. */
   readonly serially: <T>(work: () => Promise<T>) => Promise<T>;
   readonly clock: Clock;
@@ -19,10 +21,11 @@ export interface RenewalParts {
 
 /** Keeps signed metadata fresh: sleeps until the first role of any group has TIMESTAMP_RENEW_BEFORE left, and signs it anew. */
 export async function keepRenewing(parts: RenewalParts): Promise<void> {
-  const { repositories, assigner, offer, serially, clock, log, signal } = parts;
+  const { repositories, assigner, offer, retired, serially, clock, log, signal } = parts;
   while (!signal.aborted) {
     let next = clock.now() + RENEWAL_RETRY;
     for await (const repository of repositories.list()) {
+      if (await retired(repository.customer)) continue;
       const due = Math.min(repository.expires.assignment, repository.expires.snapshot, repository.expires.timestamp) - TIMESTAMP_RENEW_BEFORE;
       if (due > clock.now()) {
         next = Math.min(next, due);

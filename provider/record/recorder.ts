@@ -2,10 +2,12 @@ import type { Credentials } from '../../certs/credentials.ts';
 import { open } from '../../certs/envelope.ts';
 import { type Clock, timestamp } from '../../shared/base/clock.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
-import { type GatewayIdentity, identityPath } from '../../shared/base/identity.ts';
+import { type Certified, type GatewayIdentity, identityPath } from '../../shared/base/identity.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import type { Receipt, Signed, Statement } from '../../shared/wire/messages.ts';
+import { indexRevocations, revokedBecause } from '../../shared/wire/revocation.ts';
 import type { Decision, Registry } from '../registry/registry.ts';
+import { listAbout } from '../registry/revoked.ts';
 import { keys } from '../registry/rows.ts';
 import type { LogEntry } from './log.ts';
 import { receiptFor, sealReceipt } from './receipt.ts';
@@ -39,7 +41,8 @@ export class Recorder {
   async record(bytes: Buffer, from: GatewayIdentity): Promise<Recorded> {
     const envelope = readEnvelope(bytes);
     const credentials = this.#credentials();
-    const { identity, payload } = open(envelope, credentials.rootPem, { now: this.#clock.now() });
+    const { payload, ...signer } = open(envelope, credentials.rootPem, { now: this.#clock.now() });
+    const { identity } = signer;
     const statement = readStatement(payload);
     checkSigner(identity, statement);
     if (from.customer !== statement.customer || from.site !== statement.site) {
@@ -48,7 +51,7 @@ export class Recorder {
       });
     }
     const digest = sha256(payload);
-    const { verdict, entry, highest } = await this.#commit(statement, envelope, digest, identityPath(identity));
+    const { verdict, entry, highest } = await this.#commit(statement, envelope, digest, signer);
     const receipt = receiptFor(statement, digest, { verdict, highest, entry, at: timestamp(this.#clock) });
     return { statement, verdict, receipt, sealed: await sealReceipt(receipt, credentials) };
   }
@@ -57,13 +60,15 @@ export class Recorder {
     statement: Statement,
     envelope: Signed,
     digest: string,
-    actor: string,
+    signer: Certified,
   ): Promise<{ verdict: Verdict; entry: LogEntry | undefined; highest: number }> {
     const { customer, device, counter } = statement;
-    const { result, entry } = await this.#registry.transact(actor, (read): Decision<{ verdict: Verdict; highest: number }> => {
+    const { result, entry } = await this.#registry.transact(identityPath(signer.identity), (read): Decision<{ verdict: Verdict; highest: number }> => {
       const standing = read(keys.standing(customer, device));
       const same = read(keys.history(customer, device, counter));
-      const verdict = judge(statement, digest, { device: read(keys.device(customer, device)), standing, same });
+      const list = listAbout(signer.identity, read, (name) => read(keys.customer(name))?.retired !== undefined);
+      const revoked = revokedBecause(indexRevocations([list]), signer);
+      const verdict = judge(statement, digest, { device: read(keys.device(customer, device)), standing, same, revoked });
       const before = standing?.counter ?? 0;
       if (verdict.outcome !== 'record') return { result: { verdict, highest: before } };
       const chainBytes = Buffer.from(JSON.stringify(envelope.chain), 'utf8');

@@ -20,6 +20,8 @@ export interface Known {
   readonly standing: Standing | undefined;
   /** The statement recorded under the same counter. */
   readonly same: HistoryRow | undefined;
+  /** Why the certificate it is signed with is refused. */
+  readonly revoked?: string | undefined;
 }
 
 /** @throws STATEMENT_INVALID */
@@ -43,10 +45,12 @@ export function checkSigner(signer: Identity, statement: Statement): void {
 }
 
 /** The counter rules. `digest`: sha256 of the statement's payload bytes. */
-export function judge(statement: Statement, digest: string, { device, standing, same }: Known): Verdict {
+export function judge(statement: Statement, digest: string, { device, standing, same, revoked }: Known): Verdict {
   const highest = standing?.counter ?? 0;
   // On the log is on the log, wherever the device belongs by now: without the receipt it would repeat itself for ever.
   if (same !== undefined && same.digest === digest) return { outcome: 'again', sequence: same.sequence };
+  // Whether it was signed before the theft nobody can tell: the device's own clock and key are in other hands.
+  if (revoked !== undefined) return refused('CERT_REVOKED', revoked, highest);
   if (device === undefined) {
     return refused('NOT_FOUND', `Device ${statement.customer}/${statement.device} is not registered`, highest);
   }

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { MAX_CA_GENERATION } from '../../shared/base/limits.ts';
+import { RevokedShape } from '../../shared/bundle/bundle.ts';
 import { Id, Sha256, Version } from '../../shared/wire/messages.ts';
 import { CurrentRow, Customer, Device, Group, Site } from '../../shared/wire/ops.ts';
 
@@ -10,6 +12,7 @@ const Text = z
   .string()
   .max(500)
   .regex(/^\P{Cc}*$/u, 'no control characters');
+const Seconds = RevokedShape.shape.until;
 const Name = Text.max(200).optional();
 /** Signed metadata of `release-<application>`, kept as a blob under its hash. */
 export const RoleRef = z.strictObject({ version: z.int().min(1), sha256: Sha256 });
@@ -22,8 +25,23 @@ export const Change = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('site-added'), ...Site.shape, name: Name }),
   z.strictObject({ type: z.literal('group-added'), ...Group.shape, name: Name }),
   z.strictObject({ type: z.literal('device-added'), ...Device.shape, name: Name }),
-  z.strictObject({ type: z.literal('device-moved'), customer: Id, device: Id, site: Id, group: Id }),
+  z.strictObject({
+    type: z.literal('device-moved'),
+    customer: Id,
+    device: Id,
+    site: Id,
+    group: Id,
+    /** Where it was: its certificates of there, issued up to `until`, are revoked with the move. */
+    from: z.strictObject({ site: Id, group: Id, until: Seconds }).optional(),
+  }),
   z.strictObject({ type: z.literal('device-removed'), customer: Id, device: Id }),
+  /** Certificates of this identity issued up to `until` are good for nothing any more. */
+  z.strictObject({ type: z.literal('device-revoked'), customer: Id, site: Id, group: Id, device: Id, until: Seconds, reason: Text }),
+  z.strictObject({ type: z.literal('gateway-revoked'), customer: Id, site: Id, gateway: Id, until: Seconds, reason: Text }),
+  /** Certificates of the group's CAs before generation `oldest` are good for nothing any more. */
+  z.strictObject({ type: z.literal('ca-retired'), customer: Id, group: Id, oldest: z.int().min(2).max(MAX_CA_GENERATION), reason: Text }),
+  /** Nobody of this customer is served any more; its rows stay. */
+  z.strictObject({ type: z.literal('customer-retired'), customer: Id, reason: Text }),
   z.strictObject({
     type: z.literal('release-published'),
     application: Id,
@@ -48,6 +66,8 @@ export const Change = z.discriminatedUnion('type', [
     bundle: Sha256,
     releases: z.array(BundleRelease),
     withdrawn: z.array(z.strictObject({ application: Id, manifest: Sha256 })),
+    revoked: z.array(RevokedShape).optional(),
+    oldestCa: z.int().min(2).optional(),
   }),
   /** A device's word, as it was signed: `payload` and `signature` in base64; the certificate chain is a blob under its hash. */
   z.strictObject({ type: z.literal('statement'), payload: z.string(), signature: z.string(), chain: Sha256 }),

@@ -4,6 +4,7 @@ import { sha256 } from '../../shared/bundle/digest.ts';
 import { Statement } from '../../shared/wire/messages.ts';
 import type { Change, ChangeOf, RoleRef } from './changes.ts';
 import { confirmedBytes } from './moved.ts';
+import { retireCa, revoke } from './revoked.ts';
 import { type Current, type Key, keys } from './rows.ts';
 import { heard } from './standing.ts';
 
@@ -48,12 +49,28 @@ export function project(change: Change, position: Position, read: Read): readonl
     case 'device-added':
       return deviceAdded(change, read);
     case 'device-moved':
-      return deviceMoved(change, read);
+      return deviceMoved(change, position, read);
     case 'device-removed': {
       const device = present(read, keys.device(change.customer, change.device), `Device ${change.customer}/${change.device}`);
       // Its standing stays: a removed device that returns must not be able to repeat old counters.
       return [remove(keys.device(change.customer, change.device)), remove(keys.member(device, change.device))];
     }
+    case 'device-revoked': {
+      const { customer, site, group, device } = change;
+      needScope(read, change);
+      return [revoke({ role: 'device', customer, site, group, device }, { ...change, at: position.at }, read)];
+    }
+    case 'gateway-revoked': {
+      const { customer, site, gateway } = change;
+      needCustomer(read, customer);
+      present(read, keys.site(customer, site), `Site ${customer}/${site}`);
+      return [revoke({ role: 'gateway', customer, site, gateway }, { ...change, at: position.at }, read)];
+    }
+    case 'ca-retired':
+      present(read, keys.group(change.customer, change.group), `Group ${change.customer}/${change.group}`);
+      return [retireCa(change, position.at, read)];
+    case 'customer-retired':
+      return customerRetired(change, position, read);
     case 'release-published':
       return releasePublished(change, position, read);
     case 'release-withdrawn':
@@ -75,12 +92,26 @@ function deviceAdded(change: ChangeOf<'device-added'>, read: Read): readonly Wri
   return [put(keys.device(customer, device), row), put(keys.member(row, device), row)];
 }
 
-function deviceMoved(change: ChangeOf<'device-moved'>, read: Read): readonly Write[] {
-  const { customer, device, site, group } = change;
+function deviceMoved(change: ChangeOf<'device-moved'>, { at }: Position, read: Read): readonly Write[] {
+  const { customer, device, site, group, from } = change;
   const before = present(read, keys.device(customer, device), `Device ${customer}/${device}`);
   needScope(read, change);
   const row = { ...before, site, group };
-  return [remove(keys.member(before, device)), put(keys.device(customer, device), row), put(keys.member(row, device), row)];
+  const old =
+    from === undefined
+      ? []
+      : [revoke({ role: 'device', customer, device, ...pick(from) }, { until: from.until, at, reason: `moved to ${site}/${group}` }, read)];
+  return [remove(keys.member(before, device)), put(keys.device(customer, device), row), put(keys.member(row, device), row), ...old];
+}
+
+function pick({ site, group }: { readonly site: string; readonly group: string }): { site: string; group: string } {
+  return { site, group };
+}
+
+function customerRetired({ customer, reason }: ChangeOf<'customer-retired'>, { at }: Position, read: Read): readonly Write[] {
+  const row = present(read, keys.customer(customer), `Customer ${customer}`);
+  if (row.retired !== undefined) throw new WardcastError('CONFLICT', `Customer ${customer} was retired already, at ${row.retired.at}`);
+  return [put(keys.customer(customer), { ...row, retired: { at, reason } })];
 }
 
 function releasePublished(change: ChangeOf<'release-published'>, { sequence, at }: Position, read: Read): readonly Write[] {

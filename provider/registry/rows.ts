@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Scope } from '../../shared/base/identity.ts';
 import type { RESULTS } from '../../shared/wire/messages.ts';
-import type { CurrentRow, Customer, Device, Group, ReleaseRow, Site } from '../../shared/wire/ops.ts';
+import type { CurrentRow, CustomerListed, Device, Group, ReleaseRow, Site } from '../../shared/wire/ops.ts';
 import type { ChangeOf, RoleRef } from './changes.ts';
 
 /** The registry's rows and their keys. Keys sort as people would list them; every part is an id or has no slash. */
@@ -17,7 +17,7 @@ export interface Prefix<T> {
   readonly row?: T;
 }
 
-export type CustomerRow = z.infer<typeof Customer>;
+export type CustomerRow = z.infer<typeof CustomerListed>;
 export type SiteRow = z.infer<typeof Site>;
 export type GroupRow = z.infer<typeof Group>;
 export type DeviceRow = z.infer<typeof Device>;

@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   CERT_BAD_IDENTITY: 'The certificate carries no single valid SPIFFE identity',
   CERT_INVALID: 'A certificate is missing, malformed, too weak or breaks a rule of X.509',
   CERT_WRONG_ROLE: 'The identity is genuine but has no business at this door',
+  CERT_REVOKED: 'The certificate was revoked: its device, gateway or customer, or the CA that issued it, is trusted no more',
   CERT_REFUSED_BY_PEER: 'The other side refused our certificate',
   TRUST_ROOT_WRONG: "The server's certificate does not lead to our trusted root",
   SERVER_NAME_WRONG: "The server's certificate is for another name or identity",

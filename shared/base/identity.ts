@@ -31,6 +31,15 @@ export interface Scope {
   readonly group: string;
 }
 
+/** Who a proven leaf is for, and what it says of itself that a revocation asks about. */
+export interface Certified {
+  readonly identity: Identity;
+  /** The leaf's notBefore, milliseconds since 1970. */
+  readonly issued: number;
+  /** Which of the successive CAs of its group issued it, from 1; 1 for all that is no device. */
+  readonly generation: number;
+}
+
 const ID = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const DOMAIN = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 
@@ -86,6 +95,11 @@ export function parseSpiffeId(uri: string): { trustDomain: string; identity: Ide
     });
   }
   return { trustDomain, identity };
+}
+
+/** The opposite of identityPath(); undefined: it is none. */
+export function parseIdentityPath(path: string): Identity | undefined {
+  return identityFromParts(path.split('/'));
 }
 
 function identityFromParts(parts: readonly string[]): Identity | undefined {

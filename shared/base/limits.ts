@@ -141,6 +141,8 @@ export const MAX_URL = 2048;
 export const MAX_BUNDLE_RELEASES = 1000;
 /** Withdrawn releases named in one bundle: with the releases they stay below MAX_BUNDLE. */
 export const MAX_BUNDLE_WITHDRAWN = 4000;
+/** Revoked identities named in one bundle; a group that lost more devices within MAX_LEAF_DAYS needs a new CA, which is one number. */
+export const MAX_BUNDLE_REVOKED = 500;
 /** Bytes of TUF metadata by role; refused before parsing (TUF specification 5.3–5.6). */
 export const MAX_ROOT_METADATA = 512 * KiB;
 export const MAX_TIMESTAMP_METADATA = 16 * KiB;
@@ -186,6 +188,10 @@ export const ROOT_CA_DAYS = 7300;
 export const CUSTOMER_CA_DAYS = 3650;
 export const GROUP_CA_DAYS = 3650;
 export const LEAF_DAYS = 90;
+/** The longest a leaf may be valid: after that many days a revocation has nothing left to name, and leaves the list. */
+export const MAX_LEAF_DAYS = 398;
+/** Generations of one group's CA: a changeover a year for decades, with room for bad years. */
+export const MAX_CA_GENERATION = 999;
 /** Milliseconds that a certificate's validity starts before it is made: clocks of closed sites run behind. */
 export const CERT_BACKDATE = 60 * MINUTE;
 

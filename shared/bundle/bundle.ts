@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { WardcastError } from '../base/errors.ts';
-import { MAX_BUNDLE, MAX_BUNDLE_RELEASES, MAX_BUNDLE_WITHDRAWN, MAX_MANIFEST } from '../base/limits.ts';
+import { parseIdentityPath, sameScope } from '../base/identity.ts';
+import { MAX_BUNDLE, MAX_BUNDLE_RELEASES, MAX_BUNDLE_REVOKED, MAX_BUNDLE_WITHDRAWN, MAX_CA_GENERATION, MAX_MANIFEST } from '../base/limits.ts';
 import { canonicalJson } from './canonical.ts';
 import { checkShape, HashText, IdText, parseJson, VersionText } from './strict-json.ts';
 
@@ -16,6 +17,17 @@ export interface Bundle {
   readonly releases: readonly BundleRelease[];
   /** Must not be activated any more; what runs keeps running until another release replaces it. */
   readonly withdrawn: readonly { readonly application: string; readonly manifest: string }[];
+  /** Whose certificates no door of this group takes any more, in ascending order; absent: nobody's. */
+  readonly revoked?: readonly Revoked[] | undefined;
+  /** Certificates from earlier CAs of this group are refused; absent: there is only the first. */
+  readonly oldestCa?: number | undefined;
+}
+/** A device of this group, or a gateway of its site. */
+export interface Revoked {
+  /** Its identity path. */
+  readonly identity: string;
+  /** RFC 3339 in whole seconds: certificates of this identity issued up to then are revoked, later ones are good. */
+  readonly until: string;
 }
 export interface BundleRelease {
   readonly application: string;
@@ -27,6 +39,9 @@ export interface BundleRelease {
   /** This release is wanted although the device may run a newer one. */
   readonly allowDowngrade: boolean;
 }
+
+/** As in a bundle, and on the provider's log. */
+export const RevokedShape = z.strictObject({ identity: z.string().max(400), until: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) });
 
 const BundleShape = z.strictObject({
   format: z.literal(1),
@@ -40,6 +55,8 @@ const BundleShape = z.strictObject({
     )
     .max(MAX_BUNDLE_RELEASES),
   withdrawn: z.array(z.strictObject({ application: IdText, manifest: HashText })).max(MAX_BUNDLE_WITHDRAWN),
+  revoked: z.array(RevokedShape).min(1).max(MAX_BUNDLE_REVOKED).optional(),
+  oldestCa: z.int().min(2).max(MAX_CA_GENERATION).optional(),
 });
 
 /**
@@ -64,6 +81,7 @@ export function printBundle(bundle: Bundle): Buffer {
 }
 
 function checkBundle(bundle: Bundle): void {
+  checkRevoked(bundle);
   const applications = new Set<string>();
   for (const { application } of bundle.releases) {
     if (applications.has(application)) throw new WardcastError('BUNDLE_INVALID', `The bundle names two releases of ${application}`);
@@ -80,11 +98,29 @@ function checkBundle(bundle: Bundle): void {
   }
 }
 
+/** Nobody else's: a list of one group decides about nothing but its own devices and the gateways of its site. */
+function checkRevoked(bundle: Bundle): void {
+  const named = new Set<string>();
+  for (const { identity: path, until } of bundle.revoked ?? []) {
+    const identity = parseIdentityPath(path);
+    const own =
+      identity?.role === 'device'
+        ? sameScope(identity, bundle)
+        : identity?.role === 'gateway' && identity.customer === bundle.customer && identity.site === bundle.site;
+    if (!own) throw new WardcastError('BUNDLE_INVALID', 'The bundle revokes somebody who is neither a device of its group nor a gateway of its site');
+    if (Number.isNaN(Date.parse(until))) throw new WardcastError('BUNDLE_INVALID', `The bundle revokes ${path} until no possible date`);
+    if (named.has(path)) throw new WardcastError('BUNDLE_INVALID', `The bundle revokes ${path} twice`);
+    named.add(path);
+  }
+}
+
 function sorted(bundle: Bundle): Bundle {
   return {
     ...bundle,
     releases: [...bundle.releases].sort(byApplication),
     withdrawn: [...bundle.withdrawn].sort(byApplication),
+    // Absent keys, not undefined ones: canonical JSON knows no undefined.
+    ...(bundle.revoked === undefined ? {} : { revoked: [...bundle.revoked].sort((a, b) => compare(a.identity, b.identity)) }),
   };
 }
 

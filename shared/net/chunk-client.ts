@@ -13,6 +13,7 @@ import { FrameParser, printHashes } from './chunk-frames.ts';
 import { dial } from './dial.ts';
 import { ALPN } from './door.ts';
 import { HttpLane } from './http-lane.ts';
+import type { Revocations } from './revocations.ts';
 import { Waiters } from './waiters.ts';
 
 export interface HttpsSourceOptions {
@@ -21,6 +22,7 @@ export interface HttpsSourceOptions {
   readonly credentials: Credentials;
   /** Is this whom we want to talk to? Asked for every connection, of an identity proven by certificate. */
   readonly expect: (identity: Identity) => boolean;
+  readonly revocations?: Revocations | undefined;
   readonly scope: Scope;
   readonly log: Log;
   readonly clock: Clock;

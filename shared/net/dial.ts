@@ -1,13 +1,14 @@
 import net, { type Socket } from 'node:net';
 import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
-import { identityOfPeer } from '../../certs/identity.ts';
+import { certifiedPeer } from '../../certs/identity.ts';
 import { clientSideTlsError, verdictError } from '../../certs/tls-errors.ts';
 import type { Clock } from '../base/clock.ts';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, REFUSAL_LINGER } from '../base/limits.ts';
 import { clientNotice, swarmNotice } from './refusal-notice.ts';
+import type { Revocations } from './revocations.ts';
 import { SWARM_PROTOCOL } from './swarm/frames.ts';
 
 export interface DialOptions {
@@ -21,6 +22,8 @@ export interface DialOptions {
   /** The application protocol (ALPN). */
   readonly protocol: string;
   readonly clock: Clock;
+  /** Asked of the server's certificate; ends the connection when it is revoked later. Absent: nobody is. */
+  readonly revocations?: Revocations | undefined;
   readonly signal?: AbortSignal | undefined;
   /** What is read comes into this one buffer and is told to the callback (as `onread` of node:net); the socket emits no data then. */
   readonly onRead?: { readonly buffer: Buffer; readonly callback: (count: number) => boolean };
@@ -152,10 +155,12 @@ function judge(socket: TLSSocket, options: DialOptions): Identity {
   }
 }
 
-function prove(socket: TLSSocket, { host, port, credentials, expect, serverName, clock }: DialOptions): Identity {
+function prove(socket: TLSSocket, { host, port, credentials, expect, serverName, clock, revocations }: DialOptions): Identity {
   const address = `${host}:${port}`;
   if (!socket.authorized) throw at(address, verdictError(socket.authorizationError, 'client'));
-  const identity = identityOfPeer(socket, { rootPem: credentials.rootPem, usage: 'server', now: clock.now() });
+  const certified = certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'server', now: clock.now() });
+  const { identity } = certified;
+  revocations?.check(certified);
   if (serverName !== undefined) {
     const mismatch = tls.checkServerIdentity(serverName, socket.getPeerCertificate());
     if (mismatch !== undefined) {
@@ -165,7 +170,10 @@ function prove(socket: TLSSocket, { host, port, credentials, expect, serverName,
       });
     }
   }
-  if (expect(identity)) return identity;
+  if (expect(identity)) {
+    revocations?.hold(socket, certified);
+    return identity;
+  }
   throw new WardcastError('SERVER_NAME_WRONG', `${address} is ${identityPath(identity)}, not whom we want to talk to`, {
     remedy: 'Check the address: another daemon, or the one of another site, answers there.',
     context: { identity: identityPath(identity) },

@@ -3,14 +3,15 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
-import { identityOfPeer } from '../../certs/identity.ts';
+import { certifiedPeer } from '../../certs/identity.ts';
 import { serverSideTlsError, verdictError } from '../../certs/tls-errors.ts';
 import type { Clock } from '../base/clock.ts';
 import { systemCode, toWardcastError, WardcastError } from '../base/errors.ts';
-import { type Identity, identityPath } from '../base/identity.ts';
+import { type Certified, type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, LAN_TIMEOUT, MAX_CONNECTIONS, MAX_LOGGED_REFUSALS, MAX_PENDING_HANDSHAKES, REFUSAL_LINGER } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { httpNotice, serverNotice, swarmNotice } from './refusal-notice.ts';
+import type { Revocations } from './revocations.ts';
 import { SWARM_PROTOCOL } from './swarm/frames.ts';
 
 export interface DoorOptions {
@@ -22,6 +23,8 @@ export interface DoorOptions {
   readonly clock: Clock;
   /** Which identities have business here; the others are refused with CERT_WRONG_ROLE. */
   readonly accept: (identity: Identity) => boolean;
+  /** Asked of every certificate; ends connections of those revoked later. Absent: nobody is. */
+  readonly revocations?: Revocations | undefined;
   readonly onMqtt?: (socket: TLSSocket, identity: Identity) => void;
   readonly onHttp?: (request: IncomingMessage, response: ServerResponse, identity: Identity) => void;
   /** A connection of the swarm (shared/net/swarm/wire.ts). */
@@ -174,29 +177,33 @@ class TlsDoor implements Door {
   #onSecure(socket: TLSSocket): void {
     this.#pending.delete(peerOf(socket));
     socket.on('error', (error) => this.#o.log.debug('door.socket_failed', { address: socket.remoteAddress, error }));
-    let identity: Identity;
+    let certified: Certified;
     try {
-      identity = this.#judge(socket);
+      certified = this.#judge(socket);
     } catch (error) {
       this.#refuse(socket, toWardcastError(error, 'TLS_FAILED', 'The certificate could not be judged'));
       return;
     }
     this.#accepted++;
+    const { identity } = certified;
     identities.set(socket, identity);
+    this.#o.revocations?.hold(socket, certified);
     if (socket.alpnProtocol === ALPN.http) this.#http.emit('connection', socket);
     else if (socket.alpnProtocol === ALPN.swarm) this.#o.onSwarm?.(socket, identity);
     else this.#o.onMqtt?.(socket, identity);
   }
 
   /** @throws CERT_* */
-  #judge(socket: TLSSocket): Identity {
-    const { credentials, clock, accept, onHttp, onMqtt, onSwarm } = this.#o;
+  #judge(socket: TLSSocket): Certified {
+    const { credentials, clock, accept, onHttp, onMqtt, onSwarm, revocations } = this.#o;
     if (!socket.authorized) throw unauthorized(socket);
-    const identity = identityOfPeer(socket, { rootPem: credentials.rootPem, usage: 'client', now: clock.now() });
+    const certified = certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'client', now: clock.now() });
+    const { identity } = certified;
+    revocations?.check(certified);
     const handler = socket.alpnProtocol === ALPN.http ? onHttp : socket.alpnProtocol === ALPN.swarm ? onSwarm : onMqtt;
     if (handler === undefined)
       throw new WardcastError('PROTOCOL_VIOLATION', `${socket.alpnProtocol || ALPN.mqtt} is not spoken here`, { remedy: 'Check the port.' });
-    if (accept(identity)) return identity;
+    if (accept(identity)) return certified;
     throw new WardcastError('CERT_WRONG_ROLE', `${identityPath(identity)} has no business here`, {
       remedy: 'Check that this is the right address, and the certificate the one of this device, site and customer.',
       context: { identity: identityPath(identity) },

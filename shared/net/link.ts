@@ -11,6 +11,7 @@ import type { Delivery, Link, LinkState, PublishOptions } from './broker.ts';
 import { DeliveryQueue } from './delivery-queue.ts';
 import { type Dialled, dial } from './dial.ts';
 import { endReason, StreamWatch } from './link-end.ts';
+import type { Revocations } from './revocations.ts';
 
 export interface LinkOptions {
   readonly host: string;
@@ -20,6 +21,7 @@ export interface LinkOptions {
   readonly expect: (identity: Identity) => boolean;
   /** If given, the server's certificate must be for this DNS name too. */
   readonly serverName?: string | undefined;
+  readonly revocations?: Revocations | undefined;
   readonly log: Log;
   readonly clock: Clock;
   /** In [0, 1); for the jitter. */

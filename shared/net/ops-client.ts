@@ -36,6 +36,7 @@ const oneEvent = <T extends EventType>(type: T): z.ZodObject<{ type: z.ZodLitera
 const OpsEvent = z.discriminatedUnion('type', [
   oneEvent('registry-changed'),
   oneEvent('bundle-assigned'),
+  oneEvent('revoked'),
   oneEvent('gateway-connected'),
   oneEvent('gateway-disconnected'),
   oneEvent('progress'),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_REPLY_ROWS } from '../base/limits.ts';
+import { MAX_CA_GENERATION, MAX_REPLY_ROWS } from '../base/limits.ts';
 import { Id, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
 
 /** Every ops action, its parameters and its result: the table behind the provider's api, the CLI and the AsyncAPI document. */
@@ -9,6 +9,8 @@ const Name = z.string().max(200).optional();
 const Time = z.iso.datetime();
 
 export const Customer = z.strictObject({ customer: Id, name: Name });
+/** A customer as it is listed: with when and why it was retired. */
+export const CustomerListed = Customer.extend({ retired: z.strictObject({ at: Time, reason: z.string().max(500) }).optional() });
 export const Site = z.strictObject({ customer: Id, site: Id, name: Name });
 export const Group = z.strictObject({ customer: Id, group: Id, name: Name });
 export const Device = z.strictObject({ customer: Id, device: Id, site: Id, group: Id, name: Name });
@@ -100,13 +102,17 @@ export const LogRow = z.strictObject({ sequence: Count, hash: Sha256, at: Time, 
 const action = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R): { params: P; result: R } => ({ params, result });
 const None = z.strictObject({});
 const Done = z.strictObject({ sequence: Count });
+const Reason = z.string().min(1).max(500);
+const RevocationDone = Done.extend({ identity: z.string(), until: Time });
 
 /** What a release still lacks: the first of it by name, and how many objects besides. */
 const Missing = z.strictObject({ missing: z.array(Sha256), more: Count });
 
 export const OPS_ACTIONS = {
   'customer.add': action(Customer, Done),
-  'customer.list': action(None, z.array(Customer)),
+  'customer.list': action(None, z.array(CustomerListed)),
+  /** The customer left: nobody of it is served any more; its rows stay for audit. */
+  'customer.retire': action(z.strictObject({ customer: Id, reason: Reason }), Done),
   'site.add': action(Site, Done),
   'site.list': action(z.strictObject({ customer: Id.optional() }), z.array(Site)),
   'group.add': action(Group, Done),
@@ -115,6 +121,23 @@ export const OPS_ACTIONS = {
   /** The device changed group or site: the old group's bundles are no longer for it. */
   'device.move': action(z.strictObject({ customer: Id, device: Id, site: Id, group: Id }), Done),
   'device.remove': action(z.strictObject({ customer: Id, device: Id }), Done),
+  /**
+   * Certificates of this device issued up to `until` (default: now) are refused from now on: by the provider at once, at its site with the next
+   * signed view, which is offered unasked. `site` and `group`: where it was, if it is not registered (there) any more.
+   */
+  'device.revoke': action(
+    z.strictObject({ customer: Id, device: Id, site: Id.optional(), group: Id.optional(), until: Time.optional(), reason: Reason }),
+    RevocationDone,
+  ),
+  /** The same for a gateway: refused by the provider and by all devices of its site. */
+  'gateway.revoke': action(z.strictObject({ customer: Id, site: Id, gateway: Id, until: Time.optional(), reason: Reason }), RevocationDone),
+  /** Certificates from the group's CAs before generation `oldest` are refused: the end of a changeover begun by `wardcast pki rekey-group`. */
+  'group.retire-ca': action(z.strictObject({ customer: Id, group: Id, oldest: z.int().min(2).max(MAX_CA_GENERATION), reason: Reason }), Done),
+  /** Every revocation of devices and gateways; `travels`: a certificate that it names may still be valid, so signed views carry it. */
+  'revocation.list': action(
+    z.strictObject({ customer: Id.optional(), site: Id.optional() }),
+    z.array(z.strictObject({ identity: z.string(), until: Time, at: Time, reason: z.string(), travels: z.boolean() })),
+  ),
   'device.list': action(z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional() }), z.array(Device)),
   /** What gateways saw on their LANs. */
   'device.seen': action(
@@ -177,6 +200,17 @@ export const EVENTS = {
   }),
   'gateway-connected': z.strictObject({ ...At, ...SiteRef, gateway: Id }),
   'gateway-disconnected': z.strictObject({ ...At, ...SiteRef, gateway: Id }),
+  /** Certificates are refused from now on: of one identity issued up to `until`, of a group's CAs before a generation, or of a whole customer. */
+  revoked: z.strictObject({
+    ...At,
+    what: z.enum(['device', 'gateway', 'group-ca', 'customer']),
+    customer: Id,
+    identity: z.string().optional(),
+    group: Id.optional(),
+    oldest: Count.optional(),
+    until: Time.optional(),
+    reason: z.string(),
+  }),
   progress: z.strictObject({ ...At, ...SiteRef, ...Progress.shape }),
   /** A gateway reported: how many device agents it sees, and what its line has carried. */
   'site-seen': z.strictObject({ ...At, ...SiteRef, devices: Count, line: z.strictObject({ received: Count, unique: Count }) }),

@@ -5,6 +5,7 @@ import { type ChainUsage, verifyChain } from '../../certs/identity.ts';
 import { type CaScope, usagesOf } from '../../certs/scope.ts';
 import type { ErrorCode } from '../../shared/base/errors.ts';
 import { type Identity, spiffeId } from '../../shared/base/identity.ts';
+import { MAX_LEAF_DAYS } from '../../shared/base/limits.ts';
 import { badPapers, DAY, DEVICE, DEVICE_B, DOMAIN, GATEWAY, OPS, type Papers, PROVIDER, Workshop } from '../support/bad-certificates.ts';
 
 let workshop: Workshop;
@@ -67,8 +68,11 @@ describe('a chain is refused with its own code', () => {
     expectCode('CERT_MISSING', { ...workshop.leaf(DEVICE), chain: [] });
   });
   test('when a CA of it expired before the leaf, or the root did', () => {
-    const papers = workshop.leaf(DEVICE, { notAfter: new Date(workshop.now + 3000 * DAY) });
+    const papers = workshop.leaf(DEVICE, { notAfter: new Date(workshop.now + 300 * DAY) });
     expectCode('CERT_EXPIRED', papers, { now: workshop.now + 31 * DAY });
+  });
+  test('when the leaf is valid for longer than a revocation is kept', () => {
+    expectCode('CERT_INVALID', workshop.leaf(DEVICE, { notAfter: new Date(workshop.now + (MAX_LEAF_DAYS + 1) * DAY) }));
   });
   test('when a CA stands in place of the leaf', () => {
     const issuer = workshop.issuer(DEVICE);

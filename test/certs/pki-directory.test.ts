@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCredentials } from '../../certs/credentials.ts';
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueOps, issueProvider } from '../../certs/pki-directory.ts';
 import { systemClock } from '../../shared/base/clock.ts';
+import { MAX_LEAF_DAYS } from '../../shared/base/limits.ts';
 import { DAY, DEVICE, DEVICE_B, GATEWAY, OPS, PROVIDER, Workshop } from '../support/bad-certificates.ts';
 
 /** The whole PKI in a folder, and what openssl, which shares no code with the maker, says about it. */
@@ -181,8 +182,20 @@ describe('nothing is overwritten, founded by mistake, or issued in another form'
     expect(await readdir(join(home, 'out'))).not.toContain('x');
   });
   test('no leaf outlives its CA', async () => {
-    const { expires } = await issueOps({ directory, name: 'late', out: out('late'), notAfter: new Date(Date.now() + 36_500 * DAY) });
-    const ca = new X509Certificate(await readFile(join(directory, 'ops/cert.pem')));
+    await addCustomer({ directory, customer: 'brief', notAfter: new Date(Date.now() + 10 * DAY) });
+    const { expires } = await issueGateway({
+      directory,
+      customer: 'brief',
+      site: 'a',
+      gateway: 'late',
+      out: out('late'),
+      notAfter: new Date(Date.now() + 300 * DAY),
+    });
+    const ca = new X509Certificate(await readFile(join(directory, 'customers/brief/ca/cert.pem')));
     expect(expires).toEqual(ca.validToDate);
+  });
+  test('no leaf lives longer than revocations are kept', async () => {
+    const late = issueOps({ directory, name: 'late', out: out('later'), notAfter: new Date(Date.now() + (MAX_LEAF_DAYS + 2) * DAY) });
+    await expect(late).rejects.toMatchObject({ code: 'USAGE' });
   });
 });

@@ -2,7 +2,7 @@ import net from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createKeyPair, type KeyPair } from '../../certs/build.ts';
-import { identityOfPeer } from '../../certs/identity.ts';
+import { certifiedPeer } from '../../certs/identity.ts';
 import type { Usage } from '../../certs/scope.ts';
 import { clientSideTlsError, serverSideTlsError } from '../../certs/tls-errors.ts';
 import type { ErrorCode } from '../../shared/base/errors.ts';
@@ -22,7 +22,7 @@ beforeAll(async () => {
 const judge =
   (usage: Usage) =>
   (socket: TLSSocket): unknown =>
-    identityOfPeer(socket, { rootPem: workshop.root.pem, usage, now: workshop.now });
+    certifiedPeer(socket, { rootPem: workshop.root.pem, usage, now: workshop.now }).identity;
 
 function connect(o: { client?: Papers | undefined; server?: Papers; reject: boolean; servername?: string; clientRoot?: string }): Promise<Meeting> {
   const server = o.server ?? workshop.leaf(PROVIDER);

@@ -93,7 +93,11 @@ export class Vendor {
   }
 
   /** The next bundle of a group, with all that must be served for it. */
-  assign(scope: Scope, releases: readonly MadeRelease[], more: { allowDowngrade?: boolean; withdrawn?: Bundle['withdrawn'] } = {}): Shelf {
+  assign(
+    scope: Scope,
+    releases: readonly MadeRelease[],
+    more: { allowDowngrade?: boolean; withdrawn?: Bundle['withdrawn']; revoked?: Bundle['revoked'] } = {},
+  ): Shelf {
     const before = this.#before.get(scope.group);
     const bundle: Bundle = {
       format: 1,

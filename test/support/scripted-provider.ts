@@ -153,7 +153,7 @@ export class ScriptedProvider {
   }
 
   /** The next bundle of a group, offered at once to whoever is connected. */
-  async assign(scope: Scope, releases: readonly TestRelease[]): Promise<Offer> {
+  async assign(scope: Scope, releases: readonly TestRelease[], refusing: Pick<Bundle, 'revoked' | 'oldestCa'> = {}): Promise<Offer> {
     const previous = this.#groups.get(scope.group);
     const bundle: Bundle = {
       format: 1,
@@ -167,6 +167,7 @@ export class ScriptedProvider {
         allowDowngrade: false,
       })),
       withdrawn: [],
+      ...refusing,
     };
     const roles = new Map<string, Buffer>();
     for (const application of new Set(releases.map(({ manifest }) => manifest.application))) roles.set(application, this.#releaseRole(application));

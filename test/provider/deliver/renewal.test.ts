@@ -61,15 +61,20 @@ test('over a year no signed role ever has less than 29 days left, sequences stay
     log: silentLog,
   });
   await assigner.assign(SCOPE, { releases: [], withdrawn: [] });
+  const gone = { ...SCOPE, customer: 'gone' };
+  await assigner.assign(gone, { releases: [], withdrawn: [] });
   let offers = 0;
   const offer = async (): Promise<void> => {
     offers++;
     expect((await repositories.get(SCOPE))?.sequence).toBe(1);
   };
   const serially = <T>(work: () => Promise<T>): Promise<T> => work();
-  await keepRenewing({ repositories, assigner, offer, serially, clock, log: silentLog, signal: stop.signal });
+  const retired = async (customer: string): Promise<boolean> => customer === 'gone';
+  await keepRenewing({ repositories, assigner, offer, retired, serially, clock, log: silentLog, signal: stop.signal });
   expect(offers).toBeGreaterThanOrEqual(20);
   expect(Math.min(...freshness)).toBeGreaterThan(29 * DAY);
   expect((await registry.check()).differences).toEqual([]);
-  expect(registry.head.sequence).toBe(1);
+  expect(registry.head.sequence).toBe(2);
+  // Nothing is signed for a customer that left.
+  expect((await repositories.get(gone))?.versions.timestamp).toBe(1);
 });

@@ -31,7 +31,16 @@ const H = sha256(Buffer.from('m'));
 const release = { application: 'viewer', version: '1.0.0', manifest: H, size: 10, allowDowngrade: false };
 const sample: Bundle = { format: 1, customer: 'acme', site: 'north', group: 'ct', sequence: 1, releases: [release], withdrawn: [] };
 
+const NOON = '2026-01-01T12:00:00Z';
+const thief = { identity: 'customer/acme/site/north/group/ct/device/ct-1', until: NOON };
+
 describe('bundles', () => {
+  it('name whom to keep out, sorted', () => {
+    const gateway = { identity: 'customer/acme/site/north/gateway/gw', until: NOON };
+    const bundle = { ...sample, revoked: [thief, gateway], oldestCa: 2 };
+    expect(parseBundle(printBundle(bundle))).toEqual({ ...bundle, revoked: [gateway, thief] });
+  });
+
   it('survive printing and parsing: parse(print(b)) = b', () => {
     fc.assert(
       fc.property(anyBundle, (bundle) => {
@@ -50,6 +59,22 @@ describe('bundles', () => {
     ['a release that is also withdrawn', { ...sample, withdrawn: [{ application: 'viewer', manifest: H }] }, 'BUNDLE_INVALID', 'withdraws'],
     ['a hash in capitals', { ...sample, releases: [{ ...release, manifest: H.toUpperCase() }] }, 'BUNDLE_INVALID', 'manifest'],
     ['a downgrade flag left out', { ...sample, releases: [{ ...release, allowDowngrade: undefined }] }, 'BUNDLE_INVALID', 'allowDowngrade'],
+    [
+      'a stranger among the revoked',
+      { ...sample, revoked: [{ identity: 'customer/acme/site/north/group/pumps/device/p', until: NOON }] },
+      'BUNDLE_INVALID',
+      'revokes',
+    ],
+    [
+      'a gateway of another site among them',
+      { ...sample, revoked: [{ identity: 'customer/acme/site/south/gateway/g', until: NOON }] },
+      'BUNDLE_INVALID',
+      'revokes',
+    ],
+    ['an impossible date among them', { ...sample, revoked: [{ ...thief, until: '2026-13-32T99:00:00Z' }] }, 'BUNDLE_INVALID', 'date'],
+    ['the same one revoked twice', { ...sample, revoked: [thief, thief] }, 'BUNDLE_INVALID', 'twice'],
+    ['an empty list of revoked, which has another form', { ...sample, revoked: [] }, 'BUNDLE_INVALID', 'revoked'],
+    ['generation 1 as the oldest CA, which goes without saying', { ...sample, oldestCa: 1 }, 'BUNDLE_INVALID', 'oldestCa'],
     [
       'too many releases',
       { ...sample, releases: Array.from({ length: 1001 }, (_, n) => ({ ...release, application: `a${n}` })) },
