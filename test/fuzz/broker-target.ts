@@ -13,7 +13,7 @@ import type { CampaignSettings, Tally } from '../support/campaign.ts';
 import { connectPacket, mqttPackets, packet } from './attack/mqtt.ts';
 import { law, seedOf } from './law.ts';
 import { converse, dropStaying, type Manner, manner } from './session.ts';
-import { isWarm, MemoryWatch, residentBytes, ServiceWatch } from './watch.ts';
+import { isWarm, MemoryWatch, residentBytes, type Service, ServiceWatch } from './watch.ts';
 
 export type BrokerOrder =
   | { readonly say: 'listen'; readonly at: readonly { readonly path: string; readonly identity: Identity }[] }
@@ -182,32 +182,34 @@ async function probe(broker: BrokerChild, twin: BrokerChild, service: ServiceWat
     if (broker.alive) {
       const [here, there] = await Promise.all([serve(broker), serve(twin)]);
       // A broker that died meanwhile is the other law's failure.
-      if (here !== undefined) service.add(here, there ?? 0);
+      if (here !== undefined) service.add(here, there?.connected ?? 0);
       else if (broker.alive && !signal.aborted) service.fail('refused');
     }
     await sleep(300, undefined, { signal }).catch(() => undefined);
   }
 }
 
-/** Milliseconds from the first byte to the acknowledgement of what was said; undefined: it was refused. */
-async function serve(broker: BrokerChild): Promise<number | undefined> {
+/** Until CONNACK, and until the acknowledgement of what was said; undefined: it was refused. */
+async function serve(broker: BrokerChild): Promise<Service | undefined> {
   const began = performance.now();
   const socket = broker.connect(GOOD);
   const path = identityPath(GOOD);
   const topic = Buffer.from(`${ROOT}/${path}/up/hello`);
   const hello = packet(0x32, Buffer.concat([Buffer.from([0, topic.length]), topic, Buffer.from([0, 1]), Buffer.from('{}')]));
+  let connected: number | undefined;
   const answered = new Promise<boolean>((resolve) => {
     let heard = Buffer.alloc(0);
     socket.on('error', () => resolve(false));
     socket.on('close', () => resolve(false));
     socket.on('data', (bytes) => {
       heard = Buffer.concat([heard, bytes]);
-      // CONNACK, then PUBACK of packet 1; the owner's answer may come between.
-      if (heard.subarray(0, 4).equals(Buffer.from([0x20, 2, 0, 0])) && heard.includes(Buffer.from([0x40, 2, 0, 1]))) resolve(true);
+      if (heard.subarray(0, 4).equals(Buffer.from([0x20, 2, 0, 0]))) connected ??= performance.now() - began;
+      // PUBACK of packet 1; the owner's answer may come before it.
+      if (heard.includes(Buffer.from([0x40, 2, 0, 1]))) resolve(true);
     });
   });
   socket.write(Buffer.concat([connectPacket(path), hello]));
   const served = await Promise.race([answered, sleep(30_000, true, { ref: false })]);
   socket.destroy();
-  return served ? performance.now() - began : undefined;
+  return served && connected !== undefined ? { connected, served: performance.now() - began } : undefined;
 }

@@ -41,7 +41,7 @@ export class TestNetwork {
     await this.#in('sw', `link set ${bridge} up`);
     this.#bridges.set(name, { subnet, next: 10 });
     if (options.joinTest === true) {
-      const port = `${this.#prefix}t`.slice(0, 15);
+      const port = `${this.#prefix}t${this.#bridges.size}`.slice(0, 15);
       await ip(`link add ${port} type veth peer name t-${name} netns ${this.#prefix}sw`);
       await this.#in('sw', `link set t-${name} master ${bridge} up`);
       await ip(`addr add ${subnet}.254/24 dev ${port}`);

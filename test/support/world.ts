@@ -47,6 +47,8 @@ export interface WorldOptions {
   readonly applications?: readonly string[];
   /** Mbit/s toward each gateway; absent: unshaped. */
   readonly lineMbit?: number;
+  /** The test process sits on every LAN too, with address .254 of it. */
+  readonly joinLan?: boolean;
 }
 
 /** Port of the provider's broker and of the gateways' LAN door: every host has its own address. */
@@ -74,7 +76,7 @@ export class World {
     this.provider = provider;
   }
 
-  static async create({ plan, applications = ['viewer', 'driver', 'tools'], lineMbit }: WorldOptions): Promise<World> {
+  static async create({ plan, applications = ['viewer', 'driver', 'tools'], lineMbit, joinLan = false }: WorldOptions): Promise<World> {
     const directory = await mkdtemp(path.join(os.tmpdir(), 'wardcast-e2e-'));
     const at = (...parts: string[]): string => path.join(directory, ...parts);
     const network = new TestNetwork();
@@ -107,7 +109,7 @@ export class World {
       for (const group of groups) await addGroup({ directory: pki, customer, group });
       for (const [site, members] of Object.entries(sites)) {
         const segment = `lan${lan}`;
-        await network.network(segment, `10.${100 + lan++}.0`);
+        await network.network(segment, `10.${100 + lan++}.0`, { joinTest: joinLan });
         const unit = await world.#addSite(customer, site, segment, address);
         if (lineMbit !== undefined) await network.shape(unit.host, 'wan', lineMbit);
         for (const [group, devices] of Object.entries(members))

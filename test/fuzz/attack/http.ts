@@ -3,7 +3,7 @@ import { mutated, noise } from '../mutation.ts';
 
 /** HTTP/1.1 as it should not be: answers at chunk clients. */
 
-const header = fc.oneof(
+export const header = fc.oneof(
   fc.constantFrom(
     ...[
       'host: x',
