@@ -101,7 +101,6 @@ function overFrame(wire: Wire, next: Iterator<{ index: number; size: number }>, 
       onCancel: nothing,
       onLeave: nothing,
       onGot: nothing,
-      onDry: nothing,
       onClosed: reject,
     });
     askMore();

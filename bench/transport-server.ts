@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { z } from 'zod';
 import { loadCredentials } from '../certs/credentials.ts';
@@ -76,7 +77,7 @@ function serveFrames(socket: TLSSocket, identity: Identity): void {
       const next = ahead.shift();
       if (next === undefined) break;
       wire.chunk(next.transfer, next.index, await next.bytes);
-      if (wire.unsent > options.unsent) await wire.drained();
+      while (wire.unsent > options.unsent) await pause(1);
       if (wire.closed) break;
     }
     running = false;
@@ -95,7 +96,6 @@ function serveFrames(socket: TLSSocket, identity: Identity): void {
     onCancel: nothing,
     onLeave: nothing,
     onGot: nothing,
-    onDry: nothing,
     onClosed: nothing,
   });
 }

@@ -5,6 +5,7 @@ import { MAX_STRIKES, TRANSFER_PATIENCE } from '../../shared/base/limits.ts';
 import type { ChunkList } from '../../shared/bundle/manifest.ts';
 import { Bitfield } from '../../shared/net/swarm/bitfield.ts';
 import type { Channel, Part } from '../../shared/net/swarm/channel.ts';
+import { TURN } from '../../shared/net/swarm/wire.ts';
 import { Transfer } from './transfer.ts';
 
 export type Deliver = (hash: string, bytes: Buffer, from: 'peer' | 'gateway') => Promise<void>;
@@ -127,9 +128,14 @@ export class Fetching {
     return true;
   }
 
+  /** At the end of the turn, once for all that was heard in it. */
   pump(): void {
-    if (!this.#ended) this.#transfer.pump(this.#o.clock.monotonic(), this.#o.uploadRate());
+    if (!this.#ended) TURN.decide(this.#pump);
   }
+
+  readonly #pump = (): void => {
+    if (!this.#ended) this.#transfer.pump(this.#o.clock.monotonic(), this.#o.uploadRate());
+  };
 
   /** Several times a second. @returns peers that are too slow */
   tick(): Channel[] {

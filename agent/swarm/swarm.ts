@@ -3,7 +3,7 @@ import type { Credentials } from '../../certs/credentials.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath, type Scope } from '../../shared/base/identity.ts';
-import { MAX_UNWANTED, MAX_WIRE_TRANSFERS, SWARM_HAVE_DELAY, SWARM_OVERDUE, SWARM_TICK } from '../../shared/base/limits.ts';
+import { MAX_UNWANTED, MAX_WIRE_TRANSFERS, SWARM_OVERDUE, SWARM_REPORT_DELAY, SWARM_TICK } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { ChunkList } from '../../shared/bundle/manifest.ts';
 import type { ServedBundle } from '../../shared/net/chunk-server.ts';
@@ -16,6 +16,7 @@ import type { CallOptions } from '../../shared/store/chunk-source.ts';
 import type { Address } from '../locate.ts';
 import { Connections } from './connections.ts';
 import { type Deliver, Fetching } from './fetching.ts';
+import { haveDelay } from './have-delay.ts';
 import { Strikes } from './strikes.ts';
 
 /** What this device can give to others. */
@@ -65,7 +66,8 @@ export class Swarm {
   readonly #uploads: Uploads;
   readonly #closing = new AbortController();
   #ticking: Promise<void> | undefined;
-  #flushing = false;
+  /** Kinds of contacts that are told soon what waits for them. */
+  readonly #telling = new Set<Contact['kind']>();
 
   constructor(options: SwarmOptions) {
     this.#o = options;
@@ -161,7 +163,8 @@ export class Swarm {
       const now = this.#o.clock.monotonic();
       for (const [other, until] of this.#ended) if (until < now) this.#ended.delete(other);
       this.#ended.set(manifest, now + SWARM_OVERDUE);
-      this.#flush();
+      this.#tell('gateway');
+      this.#tell('peer');
       // It holds what it holds, and wants nothing more.
       for (const channel of this.#contacts.keys()) if (channel.joined(manifest)) this.#sayPart(channel, manifest, { fetching: false, have: fetching.have });
       if (this.#fetchings.size === 0) this.#connections.wantGateway(false);
@@ -225,17 +228,22 @@ export class Swarm {
       else channel.haveLater(manifest, index);
     }
     for (const [channel, { kind }] of this.#contacts) if (kind === 'gateway' && channel !== from) channel.haveLater(manifest, index);
-    if (this.#flushing) return;
-    this.#flushing = true;
-    this.#o.clock.sleep(SWARM_HAVE_DELAY, { signal: this.#closing.signal }).then(
-      () => this.#flush(),
+    this.#tellLater('gateway', SWARM_REPORT_DELAY);
+    this.#tellLater('peer', haveDelay(this.#connections.peers));
+  }
+
+  #tellLater(kind: Contact['kind'], delay: number): void {
+    if (this.#telling.has(kind)) return;
+    this.#telling.add(kind);
+    this.#o.clock.sleep(delay, { signal: this.#closing.signal }).then(
+      () => this.#tell(kind),
       () => undefined,
     );
   }
 
-  #flush(): void {
-    this.#flushing = false;
-    for (const channel of this.#contacts.keys()) channel.flush();
+  #tell(to: Contact['kind']): void {
+    this.#telling.delete(to);
+    for (const [channel, { kind }] of this.#contacts) if (kind === to) channel.flush();
   }
 
   // ── what is heard ─────────────────────────────────────────────────────────────────────────────────────
@@ -262,6 +270,11 @@ export class Swarm {
       this.#contacts.get(channel)?.parts.delete(manifest);
       this.#fetchings.get(manifest)?.left(channel);
       this.#asks.drop(channel, manifest);
+    },
+    // The gateway has everything, and wants to know how far its devices are.
+    lacks: (channel, manifest, index) => {
+      const contact = this.#contacts.get(channel);
+      return contact?.kind === 'gateway' || contact?.parts.get(manifest)?.have.has(index) !== true;
     },
     onClosed: (channel, error) => {
       this.#contacts.delete(channel);

@@ -23,6 +23,8 @@ export interface Party {
   onCancel(from: End, indexes: readonly number[]): void;
   onGot(from: End, index: number): void;
   onClosed(from: End): void;
+  /** Does the other side still have to be told of this chunk? */
+  lacks?(to: End, index: number): boolean;
 }
 
 /** One end of a connection, with the methods of a channel. */
@@ -66,8 +68,9 @@ export class End {
   }
 
   flush(): void {
-    if (this.#haves.length > 0) this.have(this.#haves);
+    const news = this.#haves.filter((index) => this.owner.lacks?.(this, index) !== false);
     this.#haves = [];
+    if (news.length > 0) this.have(news);
   }
 
   have(indexes: readonly number[]): void {
@@ -96,6 +99,7 @@ export class End {
 
   chunk(index: number, bytes: number, intact = true): void {
     const far = this.#far;
+    if (this.#haves.length > 0) this.flush();
     if (!this.closed && far !== undefined) this.#out.send(bytes, () => far.owner.onChunk(far, index, intact));
   }
 
@@ -117,6 +121,7 @@ export class End {
 
   #say(what: (far: End) => void): void {
     const far = this.#far;
+    if (this.#haves.length > 0) this.flush();
     if (!this.closed && far !== undefined) this.#out.say(() => what(far));
   }
 }

@@ -1,6 +1,7 @@
+import { haveDelay } from '../../agent/swarm/have-delay.ts';
 import { Strikes } from '../../agent/swarm/strikes.ts';
 import { Transfer } from '../../agent/swarm/transfer.ts';
-import { MAX_UNWANTED, PEER_RETRY_MAX, SWARM_HAVE_DELAY, SWARM_TICK, TRANSFER_PATIENCE } from '../../shared/base/limits.ts';
+import { MAX_UNWANTED, PEER_RETRY_MAX, SWARM_REPORT_DELAY, SWARM_TICK, TRANSFER_PATIENCE } from '../../shared/base/limits.ts';
 import { Bitfield } from '../../shared/net/swarm/bitfield.ts';
 import { UploadQueue } from '../../shared/net/swarm/upload-queue.ts';
 import type { End, Part, Party } from './connection.ts';
@@ -36,7 +37,7 @@ export class Device implements Party {
   readonly #sender: Sender;
   readonly #have: Bitfield;
   #transfer: Transfer<End> | undefined;
-  #flushing = false;
+  readonly #telling = new Set<'peer' | 'gateway'>();
   #pumping = false;
   /** Peers that are not dialled again before. */
   readonly #notBefore = new Map<Party, number>();
@@ -171,6 +172,11 @@ export class Device implements Party {
     this.onHave(from, [index]);
   }
 
+  lacks(to: End, index: number): boolean {
+    const contact = this.#ends.get(to);
+    return contact?.kind === 'gateway' || contact?.part?.have.has(index) !== true;
+  }
+
   onClosed(from: End): void {
     this.#ends.delete(from);
     this.#transfer?.left(from);
@@ -221,22 +227,27 @@ export class Device implements Party {
       else end.haveLater(index);
     }
     for (const [end, { kind }] of this.#ends) if (kind === 'gateway' && end !== from) end.haveLater(index);
-    if (!this.#flushing) {
-      this.#flushing = true;
-      this.#o.time.after(SWARM_HAVE_DELAY, () => this.#flush());
-    }
+    this.#tellLater('gateway', SWARM_REPORT_DELAY);
+    this.#tellLater('peer', haveDelay(this.#ends.size));
     if (transfer.complete) this.#finish();
     else this.#pump();
   }
 
-  #flush(): void {
-    this.#flushing = false;
-    for (const end of this.#ends.keys()) end.flush();
+  #tellLater(kind: 'peer' | 'gateway', delay: number): void {
+    if (this.#telling.has(kind)) return;
+    this.#telling.add(kind);
+    this.#o.time.after(delay, () => this.#tell(kind));
+  }
+
+  #tell(to: 'peer' | 'gateway'): void {
+    this.#telling.delete(to);
+    for (const [end, { kind }] of this.#ends) if (kind === to) end.flush();
   }
 
   #finish(): void {
     this.#transfer = undefined;
-    this.#flush();
+    this.#tell('gateway');
+    this.#tell('peer');
     for (const end of this.#ends.keys()) if (end.joined) end.join({ fetching: false, uploads: true, have: copyOf(this.#have) });
     this.#o.onComplete(this);
   }

@@ -345,7 +345,11 @@ export const SWARM_SLOW_AFTER = 10 * SECOND;
 /** Milliseconds between two looks at what is overdue or slow. */
 export const SWARM_TICK = 200;
 /** Milliseconds that haves wait for company; those of chunks that nobody else has do not wait. */
-export const SWARM_HAVE_DELAY = 200;
+export const SWARM_HAVE_DELAY = 100;
+/** Milliseconds of that delay for each peer that is told: about twenty frames of haves a second leave a device. */
+export const SWARM_HAVE_SPACING = 50;
+/** Milliseconds after which the gateway is told what came from others: it only watches how its devices get on, and a thousand of them tell it. */
+export const SWARM_REPORT_DELAY = 500;
 /** Chunk numbers in one frame, so that a chunk never waits behind more than 64 KiB of them; longer lists are several frames. */
 export const MAX_FRAME_INDEXES = 16_384;
 /** Bytes that wait for each other to leave a wire in one write: beyond that they gain nothing. */

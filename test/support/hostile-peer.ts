@@ -100,7 +100,6 @@ function ear(at: string, more: Partial<WireListener> = {}): WireListener {
     onCancel: () => say('cancel'),
     onLeave: () => say('leave'),
     onGot: () => say('got'),
-    onDry: () => say('dry'),
     onClosed: (error) => tell({ saw: 'closed', at, code: String(error.context['refused'] ?? error.code) }),
     ...more,
   };

@@ -24,6 +24,8 @@ export interface ChannelListener {
   onCancel(channel: Channel, manifest: string, indexes: readonly number[]): void;
   onGot(channel: Channel, manifest: string, index: number): void;
   onLeave(channel: Channel, manifest: string): void;
+  /** Does the other side still have to be told of this chunk? It may have got it elsewhere since. */
+  lacks?(channel: Channel, manifest: string, index: number): boolean;
   onClosed(channel: Channel, error: WardcastError): void;
 }
 
@@ -39,6 +41,7 @@ export class Channel {
   readonly #theirs = new Map<number, Theirs>();
   readonly #haves = new Map<string, number[]>();
   #next = 0;
+  #lacks: (manifest: string, index: number) => boolean = () => true;
 
   constructor(wire: Wire) {
     this.#wire = wire;
@@ -68,12 +71,6 @@ export class Channel {
   /** The manifests that we spoke of, the first one first. */
   get spoken(): readonly string[] {
     return [...this.#mine.keys()];
-  }
-
-  /** Did the other side speak of it? */
-  hears(manifest: string): boolean {
-    for (const theirs of this.#theirs.values()) if (theirs.manifest === manifest) return true;
-    return false;
   }
 
   join(manifest: string, { fetching, uploads, have }: Part): void {
@@ -106,7 +103,8 @@ export class Channel {
   flush(): void {
     for (const [manifest, indexes] of this.#haves) {
       const number = this.#mine.get(manifest);
-      if (number !== undefined && !this.closed) this.#wire.have(number, indexes);
+      const news = indexes.filter((index) => this.#lacks(manifest, index));
+      if (number !== undefined && !this.closed && news.length > 0) this.#wire.have(number, news);
     }
     this.#haves.clear();
   }
@@ -145,6 +143,8 @@ export class Channel {
 
   listen(listener: ChannelListener): void {
     const wire = this.#wire;
+    const { lacks } = listener;
+    if (lacks !== undefined) this.#lacks = (manifest, index) => lacks(this, manifest, index);
     const of = (transfer: number, indexes: readonly number[], tell: (manifest: string) => void): void => {
       const theirs = this.#theirs.get(transfer);
       if (theirs === undefined || indexes.some((index) => index >= theirs.count)) {
@@ -166,8 +166,6 @@ export class Channel {
       onAbsent: (transfer, index, reason) => of(transfer, [index], (manifest) => listener.onAbsent(this, manifest, index, reason)),
       onCancel: (transfer, indexes) => of(transfer, indexes, (manifest) => listener.onCancel(this, manifest, indexes)),
       onGot: (transfer, index) => of(transfer, [index], (manifest) => listener.onGot(this, manifest, index)),
-      // What the gateway has to give is its own business; nothing follows from it here.
-      onDry: () => undefined,
       onLeave: (transfer) =>
         of(transfer, [], (manifest) => {
           this.#theirs.delete(transfer);

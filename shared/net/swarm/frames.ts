@@ -30,11 +30,11 @@ export type Frame =
   /** Body: u32 index · u8 reason. */
   | { readonly type: 'absent'; readonly transfer: number; readonly index: number; readonly reason: 'absent' | 'busy' }
   /** No body. */
-  | { readonly type: 'leave' | 'dry'; readonly transfer: number }
+  | { readonly type: 'leave'; readonly transfer: number }
   /** Body: u32 index. */
   | { readonly type: 'got'; readonly transfer: number; readonly index: number };
 
-const TYPES = ['refused', 'join', 'have', 'ask', 'any', 'chunk', 'absent', 'cancel', 'leave', 'got', 'dry'] as const;
+const TYPES = ['refused', 'join', 'have', 'ask', 'any', 'chunk', 'absent', 'cancel', 'leave', 'got'] as const;
 type Type = (typeof TYPES)[number];
 
 const HEAD = 7;
@@ -60,7 +60,6 @@ const BODY: Readonly<Record<Type, readonly [number, number]>> = {
   chunk: [INDEX + 1, INDEX + CHUNK_MAX],
   absent: [INDEX + 1, INDEX + 1],
   leave: [0, 0],
-  dry: [0, 0],
   got: [INDEX, INDEX],
 };
 
@@ -120,7 +119,6 @@ function printBody(frame: Exclude<Frame, { type: 'chunk' | 'absent' }>): Buffer 
     case 'got':
       return u32(frame.index);
     case 'leave':
-    case 'dry':
       return Buffer.alloc(0);
   }
 }
@@ -212,7 +210,6 @@ function parse(head: Buffer, body: Buffer): Frame {
     case 'absent':
       return { type, transfer, index: checked(body.readUInt32BE(0), MAX_CHUNKS - 1), reason: parseReason(body.readUInt8(INDEX)) };
     case 'leave':
-    case 'dry':
       return { type, transfer };
     case 'got':
       return { type, transfer, index: checked(body.readUInt32BE(0), MAX_CHUNKS - 1) };

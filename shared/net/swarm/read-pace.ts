@@ -13,28 +13,17 @@ const STALE = 250;
  */
 export class ReadPace {
   readonly #cell = new Int32Array(new SharedArrayBuffer(4));
-  #turn = 0;
-  #scheduled = false;
   /** Bytes per millisecond. */
   #rate = 0;
   #last = 0;
 
-  /** So many bytes of chunks came in this turn. */
-  read(bytes: number): void {
-    this.#turn += bytes;
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(this.#endTurn);
-  }
-
-  readonly #endTurn = (): void => {
-    this.#scheduled = false;
+  /** At the end of a turn in which so many bytes of chunks came. */
+  nap(bytes: number): void {
     const now = performance.now();
     const passed = Math.max(0.01, now - this.#last);
-    this.#rate = passed > STALE ? this.#turn / STALE : this.#rate + NEWEST * (this.#turn / passed - this.#rate);
-    this.#turn = 0;
+    this.#rate = passed > STALE ? bytes / STALE : this.#rate + NEWEST * (bytes / passed - this.#rate);
     this.#last = now;
     const nap = Math.min(READ_NAP_MAX, READ_TURN_BYTES / Math.max(this.#rate, 1));
     if (nap >= READ_NAP_MIN) Atomics.wait(this.#cell, 0, 0, nap);
-  };
+  }
 }

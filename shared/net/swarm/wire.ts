@@ -7,6 +7,7 @@ import { swarmNotice } from '../refusal-notice.ts';
 import type { Bitfield } from './bitfield.ts';
 import { type Frame, FrameReader, printChunkHead, printFrame, SWARM_PROTOCOL } from './frames.ts';
 import { ReadPace } from './read-pace.ts';
+import { Turn } from './turn.ts';
 
 /** What the other side of a wire says. `transfer` is its own number for a manifest. Nothing comes after onClosed. */
 export interface WireListener {
@@ -20,7 +21,6 @@ export interface WireListener {
   onCancel(transfer: number, indexes: readonly number[]): void;
   onLeave(transfer: number): void;
   onGot(transfer: number, index: number): void;
-  onDry(transfer: number): void;
   /** Exactly once, never from within a call to the wire. CONNECTION_LOST, PROTOCOL_VIOLATION, CERT_REFUSED_BY_PEER, or what close() was given. */
   onClosed(error: WardcastError): void;
 }
@@ -29,7 +29,7 @@ export interface WireListener {
 const READ_BUFFER = Buffer.allocUnsafeSlow(WIRE_READ_BUFFER);
 
 /** Of all wires of the process together. */
-const PACE = new ReadPace();
+export const TURN = new Turn(new ReadPace());
 
 /** One connection of the swarm: frames in both directions, between two ends that proved themselves. It decides nothing. */
 export class Wire {
@@ -43,10 +43,8 @@ export class Wire {
   #early: Buffer[] = [];
   #outbox: Buffer[] = [];
   #outboxBytes = 0;
-  #scheduled = false;
   #received = 0;
   #sent = 0;
-  #drained: (() => void)[] = [];
   #closed: WardcastError | undefined;
   /** Nothing is told any more. */
   #mute = false;
@@ -132,10 +130,6 @@ export class Wire {
     this.#say({ type: 'got', transfer, index });
   }
 
-  dry(transfer: number): void {
-    this.#say({ type: 'dry', transfer });
-  }
-
   /** `bytes` must stay as they are until they are sent. */
   chunk(transfer: number, index: number, bytes: Buffer): void {
     if (this.#closed !== undefined) return;
@@ -147,12 +141,6 @@ export class Wire {
   /** Bytes that the kernel has not taken yet. */
   get unsent(): number {
     return this.#closed === undefined ? this.#outboxBytes + this.#socket.writableLength : 0;
-  }
-
-  /** Resolves when nothing is unsent, or the wire is closed. */
-  drained(): Promise<void> {
-    if (this.unsent === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#drained.push(resolve));
   }
 
   /** Bytes of chunks that came whole or in part… */
@@ -199,7 +187,7 @@ export class Wire {
     switch (frame.type) {
       case 'chunk':
         this.#received += frame.bytes.length;
-        PACE.read(frame.bytes.length);
+        TURN.came(frame.bytes.length);
         listener.onChunk(frame.transfer, frame.index, frame.bytes);
         return;
       case 'join':
@@ -226,9 +214,6 @@ export class Wire {
       case 'got':
         listener.onGot(frame.transfer, frame.index);
         return;
-      case 'dry':
-        listener.onDry(frame.transfer);
-        return;
       case 'refused':
         this.#end(this.#refused(frame.code));
     }
@@ -251,16 +236,10 @@ export class Wire {
     this.#outbox.push(bytes);
     this.#outboxBytes += bytes.length;
     if (this.#outboxBytes >= WIRE_BATCH) this.#flush();
-    else if (!this.#scheduled) {
-      this.#scheduled = true;
-      setImmediate(() => {
-        this.#scheduled = false;
-        this.#flush();
-      });
-    }
+    else TURN.write(this.#flush);
   }
 
-  #flush(): void {
+  readonly #flush = (): void => {
     const leaving = joinSmall(this.#outbox);
     const last = leaving.pop();
     if (last === undefined) return;
@@ -269,17 +248,9 @@ export class Wire {
     if (!this.#socket.writable) return;
     this.#socket.cork();
     for (const bytes of leaving) this.#socket.write(bytes);
-    this.#socket.write(last, () => {
-      if (this.unsent === 0) this.#tellDrained();
-    });
+    this.#socket.write(last);
     this.#socket.uncork();
-  }
-
-  #tellDrained(): void {
-    const drained = this.#drained;
-    this.#drained = [];
-    for (const resolve of drained) resolve();
-  }
+  };
 
   // ── closing ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -308,7 +279,6 @@ export class Wire {
     this.#closed = error;
     this.#outbox = [];
     this.#outboxBytes = 0;
-    this.#tellDrained();
     if (this.#listener !== undefined) this.#tellClosed(this.#listener, error);
   }
 

@@ -3,7 +3,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { isWardcastError, type WardcastError } from '../../../shared/base/errors.ts';
 import { type DeviceIdentity, identityPath } from '../../../shared/base/identity.ts';
-import { MAX_STRIKES, SWARM_OVERDUE, SWARM_TICK } from '../../../shared/base/limits.ts';
+import { MAX_STRIKES, PEER_RETRY_MAX, SWARM_HAVE_DELAY, SWARM_OVERDUE, SWARM_TICK } from '../../../shared/base/limits.ts';
 import { Bitfield } from '../../../shared/net/swarm/bitfield.ts';
 import { Wire, type WireListener } from '../../../shared/net/swarm/wire.ts';
 import { Workshop } from '../../support/bad-certificates.ts';
@@ -61,7 +61,6 @@ async function stranger(identity: DeviceIdentity, address: { host: string; port:
     onCancel: noting('cancel'),
     onLeave: noting('leave'),
     onGot: noting('got'),
-    onDry: noting('dry'),
     onClosed: (error) => closed.resolve(error),
     ...listener,
   });
@@ -112,6 +111,67 @@ describe('two devices and their gateway', () => {
     expect([a.complete, b.complete, c.complete]).toEqual([true, true, true]);
     expect(b.from('gateway') + c.from('gateway')).toBe(0);
     expect(seed.bundle.reads.length).toBeLessThan(COUNT * 1.5);
+  });
+});
+
+describe('two devices that know of each other', () => {
+  it('dial each other once, however often they look', async () => {
+    const clock = new ManualClock(Date.now());
+    const [a, b] = [await device(DEVICE_A, { clock }), await device(DEVICE_A2, { clock })];
+    await a.meets(b);
+    b.swarm.listed([a.address]);
+    a.swarm.listed([b.address]);
+    for (let looks = 0; looks < 5; looks++) {
+      await clock.advance(PEER_RETRY_MAX);
+      await pause(30);
+    }
+    // At most both dial before either knows of the other's connection.
+    for (const { log } of [a, b]) expect(log.all('peer.connected').length).toBeLessThanOrEqual(2);
+  });
+
+  it('go on when the one lacked for a moment what it had announced', async () => {
+    const a = await device(DEVICE_A, { had: parcel.chunks, uploadRate: () => 4_000_000 });
+    const late = await device(DEVICE_A2);
+    await late.meets(a);
+    const shelf = new Map(a.bundle.chunks);
+    const fetching = late.fetch();
+    await late.has(1);
+    a.bundle.chunks.clear();
+    await pause(2 * SWARM_TICK);
+    expect(late.came.length).toBeLessThan(COUNT);
+    for (const [hash, bytes] of shelf) a.bundle.chunks.set(hash, bytes);
+    a.swarm.restocked();
+    await fetching;
+    expect(late.from('peer')).toBe(COUNT);
+  });
+
+  it('tell each other nothing that the other has got meanwhile', async () => {
+    const clock = new ManualClock(Date.now());
+    const a = await device(DEVICE_A, { clock });
+    const { manifest, list } = parcel;
+    const only = (...indexes: number[]): Bitfield => {
+      const have = new Bitfield(COUNT);
+      for (const index of indexes) have.add(index);
+      return have;
+    };
+    const got = Promise.withResolvers<void>();
+    const b = await stranger(DEVICE_A2, a.address);
+    const c = await stranger(THIRD, a.address, {
+      onAsk: (transfer, [index = 0]) => c.wire.chunk(transfer, index, parcel.chunks.get(list.hashes[index] ?? '') ?? Buffer.alloc(0)),
+      onGot: () => got.resolve(),
+    });
+    b.wire.join(1, manifest, { fetching: true, uploads: true }, only(1));
+    c.wire.join(1, manifest, { fetching: true, uploads: true }, only(2));
+    const fetching = a.fetch();
+    fetching.catch(() => undefined);
+    await got.promise;
+    // Its news wait for company, which is longer than this takes.
+    b.wire.have(1, [2]);
+    await pause(100);
+    await clock.advance(SWARM_HAVE_DELAY * 10);
+    await pause(100);
+    expect(b.heard.filter((what) => what.startsWith('have'))).toEqual([]);
+    expect(b.heard.some((what) => what.startsWith('ask'))).toBe(true);
   });
 });
 

@@ -177,7 +177,6 @@ describe('a thief in the swarm', () => {
         onCancel: ignore,
         onLeave: ignore,
         onGot: ignore,
-        onDry: ignore,
         onClosed: ignore,
       });
     };

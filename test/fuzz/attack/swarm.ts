@@ -32,7 +32,7 @@ function frame(manifests: readonly { readonly hash: string; readonly chunks: num
       arbitrary: fc.record({ type: fc.constant('chunk' as const), transfer, index, bytes: fc.constantFrom(1, 100, 5000).map((size) => Buffer.alloc(size, 9)) }),
     },
     { weight: 2, arbitrary: fc.record({ type: fc.constant('absent' as const), transfer, index, reason: fc.constantFrom('absent' as const, 'busy' as const) }) },
-    { weight: 2, arbitrary: fc.record({ type: fc.constantFrom('leave' as const, 'dry' as const), transfer }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant('leave' as const), transfer }) },
     { weight: 2, arbitrary: fc.record({ type: fc.constant('got' as const), transfer, index }) },
     {
       weight: 1,

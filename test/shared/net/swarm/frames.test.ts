@@ -61,7 +61,7 @@ const anyFrame: fc.Arbitrary<Frame> = fc.oneof(
     bytes: fc.uint8Array({ minLength: 1, maxLength: 60 }).map((bytes) => Buffer.from(bytes)),
   }),
   fc.record({ type: fc.constant('absent' as const), transfer: u16, index, reason: fc.constantFrom('absent' as const, 'busy' as const) }),
-  fc.record({ type: fc.constantFrom('leave' as const, 'dry' as const), transfer: u16 }),
+  fc.record({ type: fc.constant('leave' as const), transfer: u16 }),
   fc.record({ type: fc.constant('got' as const), transfer: u16, index }),
 );
 
@@ -119,12 +119,11 @@ describe('frames of the swarm', () => {
   });
 
   it.each([
-    ['of an unknown type', '00000003 0b 0001'],
+    ['of an unknown type', '00000003 0a 0001'],
     ['shorter than a head', '00000002 08'.padEnd(20, '0')],
     ['without length', '00000000 08 0001'],
     ['of the greatest length', 'ffffffff 05 0001'],
     ['leave with a body', '00000004 08 0001 00'],
-    ['dry with a body', '00000004 0a 0001 00'],
     ['a list of half an index', '00000005 02 0001 0000'],
     ['an empty list', '00000003 03 0001'],
     ['an index beyond all chunks', '00000007 09 0001 000f4240'],
