@@ -245,6 +245,9 @@ export const MAX_OUTBOX_PER_DEVICE = 1000;
 export const MAX_QUARANTINED = 16;
 /** Writes that one synced batch of the local database takes: beyond that a batch only gets slower to fail. */
 export const MAX_GROUP_COMMIT = 1024;
+/** Bytes of a daemon's local database that wait in memory (and on its log) before they are sorted into a file, and of its blocks kept for reading: it is small, and memory is too. */
+export const STATE_WRITE_BUFFER = 512 * KiB;
+export const STATE_CACHE = 512 * KiB;
 /** Milliseconds between progress reports of one device or gateway. */
 export const PROGRESS_INTERVAL = 500;
 /** Milliseconds between mDNS queries while searching and after having found. */

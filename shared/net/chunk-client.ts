@@ -1,4 +1,4 @@
-import http, { type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Credentials } from '../../certs/credentials.ts';
 import type { Clock } from '../base/clock.ts';
@@ -13,6 +13,7 @@ import { FrameParser, printHashes } from './chunk-frames.ts';
 import { dial } from './dial.ts';
 import { ALPN } from './door.ts';
 import { HttpLane } from './http-lane.ts';
+import { nodeHttp } from './node-http.ts';
 import type { Revocations } from './revocations.ts';
 import { Waiters } from './waiters.ts';
 
@@ -237,7 +238,7 @@ export class HttpsChunkSource implements ChunkSource {
   }
 
   async #request(path: string, signal: AbortSignal | undefined, again = true): Promise<IncomingMessage> {
-    const request = http.request({
+    const request = nodeHttp.request({
       agent: this.#agent,
       path: this.#path(path),
       headers: { host: 'wardcast' },
@@ -263,7 +264,7 @@ export class HttpsChunkSource implements ChunkSource {
 }
 
 /** Plain http over sockets that dial() opened: the one place where servers are proven. */
-class DialAgent extends http.Agent {
+class DialAgent extends nodeHttp.Agent {
   readonly #o: HttpsSourceOptions;
   readonly #signal: AbortSignal;
 

@@ -1,5 +1,5 @@
 import { constants } from 'node:crypto';
-import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
@@ -10,6 +10,7 @@ import { systemCode, toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Certified, type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, LAN_TIMEOUT, MAX_CONNECTIONS, MAX_LOGGED_REFUSALS, MAX_PENDING_HANDSHAKES, REFUSAL_LINGER } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
+import { nodeHttp } from './node-http.ts';
 import { httpNotice, serverNotice, swarmNotice } from './refusal-notice.ts';
 import type { Revocations } from './revocations.ts';
 import { SWARM_PROTOCOL } from './swarm/frames.ts';
@@ -73,7 +74,7 @@ export async function openDoor(options: DoorOptions): Promise<Door> {
 class TlsDoor implements Door {
   readonly #o: DoorOptions;
   readonly #server: tls.Server;
-  readonly #http: http.Server;
+  readonly #http: Server;
   readonly #open = new Set<Socket>();
   /** Raw sockets by the other end's address and port, which is all they share with the TLS socket made of them. */
   readonly #pending = new Map<string, Socket>();
@@ -105,7 +106,7 @@ class TlsDoor implements Door {
     this.#server.on('secureConnection', (socket) => this.#onSecure(socket));
     this.#server.on('tlsClientError', (error, socket) => this.#onHandshakeFailed(error, socket));
     // Never listens itself. `timeout` and not `headersTimeout`, which only works for sockets that an http.Server accepted itself.
-    this.#http = http.createServer({ keepAliveTimeout: LAN_TIMEOUT, noDelay: true }, (request, response) => this.#onRequest(request, response));
+    this.#http = nodeHttp.createServer({ keepAliveTimeout: LAN_TIMEOUT, noDelay: true }, (request, response) => this.#onRequest(request, response));
     this.#http.timeout = LAN_TIMEOUT;
     this.#http.on('clientError', (_error, socket) => socket.destroy());
     options.signal?.addEventListener('abort', this.#onAbort, { once: true });

@@ -177,6 +177,8 @@ class MqttLink implements Link {
       reconnectPeriod: 0,
       resubscribe: false,
       queueQoSZero: false,
+      // Or else mqtt-packet makes a Buffer for each number up to 65,535: 9 MiB.
+      writeCache: false,
     });
     client.handleMessage = (packet, callback) => this.#onPublish(client, packet, callback);
     const closed = Promise.withResolvers<void>();

@@ -1,9 +1,10 @@
-import http, { type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
 import { MAX_METRICS_CONNECTIONS, MAX_METRICS_REQUEST, METRICS_TIMEOUT } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { METRICS_CONTENT_TYPE, type Metrics, type Sample } from '../base/metrics.ts';
 import type { Door } from './door.ts';
+import { nodeHttp } from './node-http.ts';
 
 export interface MetricsDoor {
   readonly port: number;
@@ -16,7 +17,7 @@ export interface MetricsDoor {
  * @throws CONNECTION_FAILED when the address cannot be listened on
  */
 export async function openMetricsDoor(o: { readonly host: string; readonly port: number; readonly metrics: Metrics; readonly log: Log }): Promise<MetricsDoor> {
-  const server = http.createServer(
+  const server = nodeHttp.createServer(
     {
       maxHeaderSize: MAX_METRICS_REQUEST,
       headersTimeout: METRICS_TIMEOUT,
