@@ -204,14 +204,20 @@ export class Connections {
   }
 
   async #dial(address: Address): Promise<void> {
-    const { credentials, clock, log } = this.#o;
+    const { credentials, clock, log, device } = this.#o;
+    let ourselves = false;
+    const expect = (identity: Identity): boolean => {
+      ourselves = identityPath(identity) === identityPath(device);
+      return this.isPeer(identity);
+    };
     try {
-      const wire = await Wire.dial({ ...address, credentials, clock, expect: this.isPeer, signal: this.#closing.signal });
+      const wire = await Wire.dial({ ...address, credentials, clock, expect, signal: this.#closing.signal });
       this.#adopt(wire, wire.identity, address);
     } catch (error) {
       if (this.#closing.signal.aborted) return;
       log.debug('peer.not-reached', { ...address, error });
-      this.#book.failed(address, clock.monotonic());
+      // The gateway's list names this device too. Our own address stays busy: it is never dialled again.
+      if (!ourselves) this.#book.failed(address, clock.monotonic());
     }
   }
 

@@ -21,12 +21,12 @@ afterEach(async () => {
 });
 
 /** A device's connections, and a peer's door that counts who comes. */
-async function rig(onSwarm: (wire: Wire) => void): Promise<{ door: Door; connections: Connections; opened: Channel[]; dials: () => number }> {
+async function rig(onSwarm: (wire: Wire) => void, peer = DEVICE_A2): Promise<{ door: Door; connections: Connections; opened: Channel[]; dials: () => number }> {
   let dials = 0;
   const door = await openDoor({
     host: '127.0.0.1',
     port: 0,
-    credentials: credentialsOf(workshop.leaf(DEVICE_A2), DEVICE_A2),
+    credentials: credentialsOf(workshop.leaf(peer), peer),
     log: silentLog,
     clock: systemClock,
     accept: () => true,
@@ -92,6 +92,16 @@ describe('connections', () => {
     connections.drop(channel, new WardcastError('OBJECT_TIMEOUT', 'too slow'));
     expect(connections.peers).toBe(0);
     await systemClock.sleep(500);
+    expect(dials()).toBe(1);
+  });
+
+  it('dial their own address once and never again: the gateway names every device of the group', async () => {
+    const { door, connections, dials } = await rig((wire) => wire.close(), DEVICE_A);
+    connections.listed([{ host: '127.0.0.1', port: door.port }]);
+    await until(() => dials() === 1);
+    connections.listed([{ host: '127.0.0.1', port: door.port }]);
+    // Any other address that failed would be dialled again after a second.
+    await systemClock.sleep(1500);
     expect(dials()).toBe(1);
   });
 
