@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { WardcastError } from '../../shared/base/errors.ts';
-import { type Daemon, daemonStart } from '../daemon.ts';
+import type { Daemon } from '../built.ts';
+import { daemonStart } from '../daemon.ts';
 
 /** Milliseconds: a loaded machine may take long to start a daemon; then something is wrong. */
 const START_TIMEOUT = 30_000;

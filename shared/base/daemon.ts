@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import type { z } from 'zod';
+import manifest from '../../package.json' with { type: 'json' };
 import { loadConfig } from './config.ts';
 import { toWardcastError, WardcastError } from './errors.ts';
 import { createLog, type Log, type LogLevel } from './log.ts';
@@ -33,7 +33,7 @@ export async function runDaemon<S extends DaemonConfig>(
     });
     const config = await loadConfig(configFile(component), schema);
     log = createLog({ component, level: config.log.level });
-    const { version }: { version: string } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
+    const { version } = manifest;
     const running = await start({ config, version, log });
     try {
       log.info('stopping', { signal: await Promise.race([stop, ...(running.failed === undefined ? [] : [running.failed])]) });
