@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type Credentials, loadCredentials } from '../certs/credentials.ts';
+import { type Credentials, loadTimelessCredentials } from '../certs/credentials.ts';
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
@@ -17,6 +17,7 @@ import { ObjectChunkSource } from '../shared/net/exchange/object-chunk-source.ts
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { openLink } from '../shared/net/link.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
+import { Timekeeper } from '../shared/net/timekeeper.ts';
 import { type ChunkFetcher, fetchOneByOne } from '../shared/store/chunk-fetcher.ts';
 import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
@@ -71,10 +72,13 @@ export interface Agent {
  * @throws KEY_UNUSABLE, CERT_*, CONFIG_INVALID, STORAGE_FAILED, CONNECTION_FAILED (its own address cannot be listened on)
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
-  const { config, version, clock, log, random = Math.random } = options;
-  const credentials = await loadCredentials(config.credentials, clock);
+  const { config, version, log, random = Math.random } = options;
+  const credentials = await loadTimelessCredentials(config.credentials);
   const device = deviceOf(credentials.identity, config.credentials);
   const factoryRoot = await readFactoryRoot(config.root);
+  const timekeeper = await Timekeeper.open({ directory: config.data, credentials, clock: options.clock, log });
+  // Certificates and metadata are judged by what is known of the time, not by what this machine believes.
+  const clock = timekeeper.time;
   const stopping = new AbortController();
   const { signal } = stopping;
   await using stack = new AsyncDisposableStack();
@@ -85,7 +89,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const numbers = new Table(state, 'number', z.int().min(0));
   const journal = new Journal(journalTables(state));
   const handler = new DirectoryHandler({ install: config.install.directory, log, clock });
-  const acceptor = new Acceptor({ directory: join(config.data, 'trust'), factoryRoot, scope: device, highest: numbers, log });
+  const acceptor = new Acceptor({ directory: join(config.data, 'trust'), factoryRoot, scope: device, highest: numbers, timekeeper, log });
 
   // What it says. The session is the connection of the moment; without one everything waits in the outbox.
   let session: Session | undefined;
@@ -95,6 +99,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     counter: new Counter(numbers),
     outbox: await Outbox.open(state),
     clock,
+    calendar: clock.calendar,
     log,
     agentVersion: version,
     inventory: () => handler.inventory(),
@@ -109,7 +114,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     device,
     credentials,
     shelf,
-    uploadRate: () => bytesPerSecond(config.swarm.limit, new Date(clock.now())),
+    uploadRate: () => bytesPerSecond(config.swarm.limit, new Date(clock.guess())),
     uploads: sharing.allowed,
     clock,
     log,
@@ -182,6 +187,13 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     await wanted.idle();
   });
 
+  timekeeper.onProven(() => wanted.hurry());
+  const keeping = timekeeper.run(signal);
+  stack.defer(() => {
+    stopping.abort(new WardcastError('ABORTED', 'The agent is stopping'));
+    return keeping;
+  });
+
   // First of all the journal: what was cut short is completed or undone before anything new begins.
   for (const application of await installer.unsettled()) {
     try {
@@ -237,6 +249,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onReceipt: async (payload) => {
         if (await statements.receive(payload)) await statements.stateInventory();
       },
+      onTime: (payload) => timekeeper.answered(payload),
       onPeers: (peers) => swarm.listed(peers.map((peer) => ({ host: peer.address, port: peer.port }))),
     });
     const listening = mine.listen();
@@ -244,6 +257,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       session = mine;
       gateway.connect([https, new ObjectChunkSource({ puller, group: device.group })]);
       swarm.gatewayAt({ host, port });
+      const stopAsking = timekeeper.connected((question) => mine.askTime(question));
       try {
         await mine.greet();
         await statements.resend();
@@ -252,6 +266,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         scheduler.wake();
         await listening;
       } finally {
+        stopAsking();
         if (session === mine) session = undefined;
         gateway.connect([]);
         swarm.gatewayAt(undefined);

@@ -4,7 +4,7 @@ import type { DeviceIdentity } from '../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
-import { DeviceHello, Offer, Peers, type Progress, Refused } from '../shared/wire/messages.ts';
+import { DeviceHello, Offer, Peers, type Progress, Refused, type TimeQuestion } from '../shared/wire/messages.ts';
 import { announce, down, up } from '../shared/wire/topics.ts';
 
 export interface SessionHandlers {
@@ -12,6 +12,7 @@ export interface SessionHandlers {
   readonly onOffer: (offer: z.infer<typeof Offer>) => void;
   /** Returns when it is handled durably. */
   readonly onReceipt: (payload: Buffer) => Promise<void>;
+  readonly onTime: (payload: Buffer) => void;
   readonly onPeers: (peers: z.infer<typeof Peers>['peers']) => void;
 }
 
@@ -51,10 +52,24 @@ export class Session {
     });
   }
 
+  askTime(question: TimeQuestion): void {
+    const { link, device, signal, log } = this.#o;
+    link.publish(up(device, 'time'), Buffer.from(JSON.stringify(question)), { signal }).catch((error: unknown) => {
+      log.debug('time.unasked', { error });
+    });
+  }
+
   /** Ends when the session's signal aborts. Subscribe first, greet then: nothing that is answered can be missed. */
   async listen(): Promise<void> {
     const { link, device, signal } = this.#o;
-    const filters = [down(device, 'offer'), down(device, 'receipt'), down(device, 'refused'), announce(device, 'offer'), announce(device, 'peers')];
+    const filters = [
+      down(device, 'offer'),
+      down(device, 'receipt'),
+      down(device, 'time'),
+      down(device, 'refused'),
+      announce(device, 'offer'),
+      announce(device, 'peers'),
+    ];
     for await (const delivery of link.subscribe(filters, { signal })) {
       try {
         await this.#hear(delivery);
@@ -67,7 +82,7 @@ export class Session {
   }
 
   async #hear({ topic, payload }: Delivery): Promise<void> {
-    const { device, log, onOffer, onReceipt, onPeers } = this.#o;
+    const { device, log, onOffer, onReceipt, onTime, onPeers } = this.#o;
     if (payload.length > MAX_CONTROL_MESSAGE) {
       log.warn('message.too-long', { topic, bytes: payload.length });
       return;
@@ -75,6 +90,9 @@ export class Session {
     switch (topic) {
       case down(device, 'receipt'):
         return await onReceipt(payload);
+      case down(device, 'time'):
+        onTime(payload);
+        return;
       case down(device, 'offer'):
       case announce(device, 'offer'): {
         const offer = this.#read(Offer, topic, payload);

@@ -46,6 +46,11 @@ export class Wanted {
     this.#begin();
   }
 
+  /** What was refused may be right now: no need to wait any longer. */
+  hurry(): void {
+    this.#news.abort();
+  }
+
   async idle(): Promise<void> {
     await this.#running;
   }

@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../shared/base/clock.ts';
+import { type Clock, type Moment, momentOf } from '../shared/base/clock.ts';
 import { type ErrorCode, systemCode, WardcastError } from '../shared/base/errors.ts';
 import type { Identity } from '../shared/base/identity.ts';
 import { MAX_PEM_FILE } from '../shared/base/limits.ts';
@@ -25,6 +25,8 @@ export interface Credentials {
   readonly chain: readonly Buffer[];
   /** When the first certificate of the chain expires. */
   readonly expires: Date;
+  /** When the last certificate of the chain began to be valid: its CA says that this instant is past. */
+  readonly begins: Date;
 }
 
 /**
@@ -33,17 +35,29 @@ export interface Credentials {
  *   CERT_IS_CA, CERT_LEAF_AS_CA, CERT_WRONG_USAGE, CERT_BAD_IDENTITY
  */
 export async function loadCredentials(directory: string, clock: Clock): Promise<Credentials> {
+  return inspect(await readFolder(directory), momentOf(clock), directory);
+}
+
+/**
+ * The same at whatever time it is: for daemons that must go on with what they have when their certificate has expired, or their clock says so.
+ * @throws as loadCredentials, without CERT_EXPIRED and CERT_NOT_YET_VALID
+ */
+export async function loadTimelessCredentials(directory: string): Promise<Credentials> {
+  return inspect(await readFolder(directory), { now: Number.NEGATIVE_INFINITY, latest: Number.POSITIVE_INFINITY }, directory);
+}
+
+async function readFolder(directory: string): Promise<{ keyPem: string; chainPem: string; rootPem: string }> {
   const at = (name: string): string => join(directory, name);
   const rootPem = await readText(at(CREDENTIAL_FILES.root), 'CERT_INVALID');
   const chainPem = await readText(at(CREDENTIAL_FILES.chain), 'CERT_INVALID');
   const keyPem = await readText(at(CREDENTIAL_FILES.key), 'KEY_UNUSABLE', { secret: true });
-  return inspect({ keyPem, chainPem, rootPem }, clock.now(), directory);
+  return { keyPem, chainPem, rootPem };
 }
 
-function inspect(pem: { keyPem: string; chainPem: string; rootPem: string }, now: number, directory: string): Credentials {
+function inspect(pem: { keyPem: string; chainPem: string; rootPem: string }, moment: Moment, directory: string): Credentials {
   const chain = readPemChain(pem.chainPem);
-  const verified = verifyChain(chain, pem.rootPem, { now, usage: 'signature' });
-  for (const usage of usagesOf(verified.identity.role)) verifyChain(chain, pem.rootPem, { now, usage });
+  const verified = verifyChain(chain, pem.rootPem, { ...moment, usage: 'signature' });
+  for (const usage of usagesOf(verified.identity.role)) verifyChain(chain, pem.rootPem, { ...moment, usage });
   const key = readKey(pem.keyPem, directory);
   if (!verified.leaf.checkPrivateKey(key)) {
     throw new WardcastError(
@@ -54,7 +68,8 @@ function inspect(pem: { keyPem: string; chainPem: string; rootPem: string }, now
       },
     );
   }
-  return { ...pem, key, chain, identity: verified.identity, trustDomain: verified.trustDomain, expires: new Date(verified.notAfter) };
+  const { identity, trustDomain, notBefore, notAfter } = verified;
+  return { ...pem, key, chain, identity, trustDomain, begins: new Date(notBefore), expires: new Date(notAfter) };
 }
 
 function readKey(pem: string, directory: string): KeyObject {

@@ -1,4 +1,5 @@
 import { constants, createHash, type KeyObject, sign, verify } from 'node:crypto';
+import type { Moment } from '../shared/base/clock.ts';
 import { WardcastError } from '../shared/base/errors.ts';
 import type { Certified } from '../shared/base/identity.ts';
 import { MAX_VERIFIED_CHAINS } from '../shared/base/limits.ts';
@@ -46,13 +47,13 @@ export function sealAside(payload: Buffer, credentials: Credentials): Promise<Si
 }
 
 /**
- * @param o.now milliseconds since 1970
+ * @param o milliseconds since 1970, as verifyChain
  * @throws SIGNATURE_INVALID, and CERT_* as verifyChain
  */
-export function open(envelope: ReadonlySigned, rootPem: string, o: { readonly now: number }): Certified & { payload: Buffer } {
+export function open(envelope: ReadonlySigned, rootPem: string, o: Moment): Certified & { payload: Buffer } {
   const payload = decode(envelope.payload);
   const signature = decode(envelope.signature);
-  const { key, certified } = signer(envelope.chain, rootPem, o.now);
+  const { key, certified } = signer(envelope.chain, rootPem, o);
   if (!verify('sha256', payload, { key, ...PSS }, signature)) {
     throw new WardcastError('SIGNATURE_INVALID', 'The signature does not belong to this payload and certificate', {
       remedy: 'The statement was altered on its way, or signed with another key: have the sender state it again.',
@@ -76,16 +77,16 @@ interface Signer {
 /** Least recently used first, as a Map keeps insertion order. Keyed by root and chain, so that one root's word never serves another. */
 const remembered = new Map<string, Signer>();
 
-function signer(chain: readonly string[], rootPem: string, now: number): Signer {
+function signer(chain: readonly string[], rootPem: string, { now, latest = now }: Moment): Signer {
   // Neither PEM nor base64 has a NUL: no two different inputs join to the same bytes.
   const id = createHash('sha256').update(rootPem).update('\0').update(chain.join('\0')).digest('base64');
   const known = remembered.get(id);
   remembered.delete(id);
-  if (known !== undefined && now >= known.notBefore && now <= known.notAfter) {
+  if (known !== undefined && latest >= known.notBefore && now <= known.notAfter) {
     remembered.set(id, known);
     return known;
   }
-  const { identity, issued, generation, leaf, notBefore, notAfter } = verifyChain(chain.map(decode), rootPem, { now, usage: 'signature' });
+  const { identity, issued, generation, leaf, notBefore, notAfter } = verifyChain(chain.map(decode), rootPem, { now, latest, usage: 'signature' });
   const fresh: Signer = { certified: { identity, issued, generation }, key: leaf.publicKey, notBefore, notAfter };
   remembered.set(id, fresh);
   if (remembered.size > MAX_VERIFIED_CHAINS) {

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import type { Moment } from '../shared/base/clock.ts';
 import { WardcastError } from '../shared/base/errors.ts';
 import { type Certified, type Identity, identityPath, parseSpiffeId } from '../shared/base/identity.ts';
 import { CERT_BACKDATE, MAX_CHAIN, MAX_LEAF_DAYS, MAX_ROOTS } from '../shared/base/limits.ts';
@@ -28,16 +29,16 @@ export interface VerifiedChain extends Certified {
 
 /**
  * @param chain DER, leaf first, each issued by the next; the root itself may be sent along or not
- * @param o.now milliseconds since 1970
+ * @param o.now milliseconds since 1970; with `latest`, a certificate that is valid at any time between is
  * @throws CERT_MISSING, CERT_INVALID, CERT_IS_CA, CERT_LEAF_AS_CA, CERT_FOREIGN_CA, CERT_NOT_YET_VALID, CERT_EXPIRED, CERT_WRONG_USAGE, CERT_BAD_IDENTITY, CERT_ISSUER_MISMATCH
  */
-export function verifyChain(chain: readonly Buffer[], rootPem: string, o: { readonly now: number; readonly usage: ChainUsage }): VerifiedChain {
+export function verifyChain(chain: readonly Buffer[], rootPem: string, o: Moment & { readonly usage: ChainUsage }): VerifiedChain {
   const path = buildPath(chain, rootPem);
   const [leaf, ...issuers] = path;
   if (leaf === undefined) throw missing();
   checkLeaf(leaf);
   checkSignatures(path);
-  checkDates(path, o.now);
+  checkDates(path, o);
   checkPathLengths(issuers);
   checkUsage(path, leaf, o.usage);
   const { certified, trustDomain } = readIdentity(leaf);
@@ -52,25 +53,54 @@ export function verifyChain(chain: readonly Buffer[], rootPem: string, o: { read
 }
 
 /**
- * Who is at the other end of a socket whose handshake is done and whose chain node:tls has verified (`authorized`).
+ * Who is at the other end of a socket whose handshake is done and whose chain node:tls has verified (`authorized`). OpenSSL judges dates by the wall
+ * clock, which may be wrong: where it found fault with a date, the chain is proven here instead, at the time that the caller believes in.
  * Servers of Node 24.21 and 26.8 show only the leaf, not the chain above it (nodejs/node issue 65579). So the scope of
  * the issuer comes from its name in the leaf: that name is proven by OpenSSL, and no CA but the right one can bear it,
  * for customer CAs are held to their own customer by name constraints and all other CAs have path length 0.
  * @throws CERT_* as verifyChain, TRUST_ROOT_WRONG in place of CERT_FOREIGN_CA at a client
  */
-export function certifiedPeer(socket: TLSSocket, o: { readonly rootPem: string; readonly usage: Usage; readonly now: number }): Certified {
+export function certifiedPeer(socket: TLSSocket, o: Moment & { readonly rootPem: string; readonly usage: Usage }): Certified {
   // Not getPeerX509Certificate(): at a client of Node 24.21 its second call returns nothing.
   const { raw } = socket.getPeerCertificate();
   if (!Buffer.isBuffer(raw)) throw missing();
-  if (!socket.authorized) throw verdictError(socket.authorizationError, o.usage === 'client' ? 'server' : 'client');
+  if (!socket.authorized) return certifiedByChain(socket, o);
   const leaf = readCertificate(raw);
   checkLeaf(leaf);
-  checkDates([leaf], o.now);
+  checkDates([leaf], o);
   checkUsage([leaf], leaf, o.usage);
   const { certified, trustDomain } = readIdentity(leaf);
   if (onlyUri(readRoot(o.rootPem)) !== caUri(trustDomain, { kind: 'root' }))
     throw mismatch(certified.identity, `a root of another trust domain than ${trustDomain}`);
   return certified;
+}
+
+/**
+ * A fault in a date hides every other fault from node:tls, which shows the last one found: so nothing that OpenSSL found right is relied on, but for the
+ * handshake's proof that the other side holds the leaf's key. A server sees the chain of a client that OpenSSL did not authorize (measured, see
+ * docs/decisions/time.md); where it does not, the chain is too short to verify and the client is refused.
+ */
+function certifiedByChain(socket: TLSSocket, o: Moment & { readonly rootPem: string; readonly usage: Usage }): Certified {
+  const verdict = verdictError(socket.authorizationError, o.usage === 'client' ? 'server' : 'client');
+  if (verdict.code !== 'CERT_EXPIRED' && verdict.code !== 'CERT_NOT_YET_VALID') throw verdict;
+  const chain = presentedChain(socket);
+  if (chain.length < 2) throw verdict;
+  const { identity, issued, generation } = verifyChain(chain, o.rootPem, o);
+  return { identity, issued, generation };
+}
+
+/** DER, leaf first. Nothing of it is proven. */
+function presentedChain(socket: TLSSocket): Buffer[] {
+  const chain: Buffer[] = [];
+  let next: unknown = socket.getPeerCertificate(true);
+  while (typeof next === 'object' && next !== null && 'raw' in next && Buffer.isBuffer(next.raw) && chain.length <= MAX_CHAIN) {
+    const { raw } = next;
+    // A self-signed certificate is its own issuer.
+    if (chain.at(-1)?.equals(raw) === true) break;
+    chain.push(raw);
+    next = 'issuerCertificate' in next ? next.issuerCertificate : undefined;
+  }
+  return chain;
 }
 
 function buildPath(chain: readonly Buffer[], rootPem: string): Certificate[] {
@@ -145,10 +175,10 @@ function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): bool
   }
 }
 
-function checkDates(path: readonly Certificate[], now: number): void {
+function checkDates(path: readonly Certificate[], { now, latest = now }: Moment): void {
   for (const certificate of path) {
-    if (now < certificate.notBefore) {
-      throw new WardcastError('CERT_NOT_YET_VALID', `${nameOf(certificate)} is valid from ${isoDate(certificate.notBefore)}, and it is ${isoDate(now)}`, {
+    if (latest < certificate.notBefore) {
+      throw new WardcastError('CERT_NOT_YET_VALID', `${nameOf(certificate)} is valid from ${isoDate(certificate.notBefore)}, and it is ${isoDate(latest)}`, {
         remedy: 'Set the clock of this machine (or of the one that issued the certificate), or wait.',
       });
     }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { loadCredentials } from '../certs/credentials.ts';
-import type { Clock } from '../shared/base/clock.ts';
+import { loadTimelessCredentials } from '../certs/credentials.ts';
+import { type Clock, momentOf } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type GatewayIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
 import { MAX_OUTBOX_PER_DEVICE } from '../shared/base/limits.ts';
@@ -20,12 +20,14 @@ import { openLink } from '../shared/net/link.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
 import { Revocations } from '../shared/net/revocations.ts';
 import { entitledChunks } from '../shared/net/swarm/entitled.ts';
+import { Timekeeper } from '../shared/net/timekeeper.ts';
 import { DiskChunkStore } from '../shared/store/disk-chunk-store.ts';
 import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
 import { refreshGroupView } from '../shared/trust/client.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
+import { notSignedBefore } from '../shared/trust/signing-time.ts';
 import { mayEnter } from '../shared/wire/policy.ts';
 import { revocationsOf } from '../shared/wire/revocation.ts';
 import { announce } from '../shared/wire/topics.ts';
@@ -49,6 +51,7 @@ import { Seeder } from './seed/seeder.ts';
 import { Seen, SeenRecord } from './seen/seen.ts';
 import { Bundles } from './serve/bundles.ts';
 import { Devices } from './serve/devices.ts';
+import { TimeRelay } from './serve/time-relay.ts';
 import { Uplink } from './uplink.ts';
 
 const MIB = 1024 * 1024;
@@ -80,11 +83,14 @@ export interface Gateway {
  * @throws KEY_UNUSABLE, CERT_*, CONFIG_INVALID, STORAGE_FAILED, CONNECTION_FAILED (the LAN address cannot be listened on)
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { config, clock, log, random = Math.random } = options;
-  const credentials = await loadCredentials(config.credentials, clock);
+  const { config, log, random = Math.random } = options;
+  const credentials = await loadTimelessCredentials(config.credentials);
   const gateway = gatewayOf(credentials.identity, config.credentials);
   const site = { customer: gateway.customer, site: gateway.site };
   const factoryRoot = await readFactoryRoot(config.root);
+  const timekeeper = await Timekeeper.open({ directory: config.data, credentials, clock: options.clock, log });
+  // Certificates and metadata are judged by what is known of the time, not by what this machine believes.
+  const clock = timekeeper.time;
 
   await using stack = new AsyncDisposableStack();
   const stopping = new AbortController();
@@ -140,7 +146,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   stack.defer(() => link.close());
   ledger.follow(() => link.traffic().received);
-  const line = new LineLimit({ plan: config.uplink.limit, clock, log });
+  const line = new LineLimit({ plan: config.uplink.limit, clock: clock.calendar, log });
   const puller = new ObjectPuller({ link, identity: gateway, log, clock, pace: line.pace });
   stack.defer(() => puller.close());
   const chunks = new ChunkPull({
@@ -153,7 +159,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const forwarder = new Forwarder({
     outbox,
     send: (bytes) => uplink.statement(bytes),
-    outdated: (stored) => outdated(stored, { rootPem: credentials.rootPem, now: clock.now() }),
+    outdated: (stored) => outdated(stored, { rootPem: credentials.rootPem, ...momentOf(clock) }),
     clock,
     log,
   });
@@ -165,7 +171,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const bundles = new Bundles({ gateway, views, store, chunks, lineUp: () => link.state === 'up', onSent: (...sent) => moved.sent(...sent), clock, log });
   const seeder = new Seeder({
     find: (device, manifest) => entitledChunks(device, bundles.find(device, device), manifest),
-    rate: () => bytesPerSecond(config.lan.limit, new Date(clock.now())),
+    rate: () => bytesPerSecond(config.lan.limit, new Date(clock.guess())),
     sent: (device, manifest, bytes) => bundles.sent(device.group, manifest, bytes),
     clock,
     log,
@@ -185,10 +191,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     peers: (scope, peers) => {
       broker.publish(announce(scope, 'peers'), printMessage(peers)).catch((error: unknown) => log.warn('seen.not-announced', { group: scope.group, error }));
     },
-    clock,
+    clock: clock.calendar,
     log,
   });
+  const times = new TimeRelay({ send: (question) => uplink.time(question), lineUp: () => uplink.up, clock, signal });
   const devices = new Devices({
+    time: (who, question, reply) => times.ask(who, question, reply),
     broker,
     objects,
     views,
@@ -238,9 +246,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         log,
         signal: refreshSignal,
         highest,
+        now: new Date(clock.guess()),
       });
       // At once, not when its last chunk is here: that may take hours.
       revocations.learn(scope.group, revocationsOf(view.bundle));
+      timekeeper.evidence(notSignedBefore(view));
       moved.gathers(scope.group, view.bundle.sequence);
       return view;
     },
@@ -256,6 +266,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log,
   });
   stack.defer(() => relay.close());
+  let stopAsking: (() => void) | undefined;
   const uplink = new Uplink({
     link,
     gateway,
@@ -267,15 +278,22 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await forwarder.received(keyOf(receipt));
       await devices.receipt(device, bytes);
     },
+    time: (bytes) => times.answered(bytes),
     lineUp: () => {
+      times.lineUp();
+      stopAsking = timekeeper.connected((question) => times.ask(identityPath(gateway), question, (answer) => timekeeper.answered(printMessage(answer))));
       forwarder.lineUp();
       seen.touch();
     },
-    lineDown: () => forwarder.lineDown(),
+    lineDown: () => {
+      stopAsking?.();
+      forwarder.lineDown();
+    },
     clock,
     log,
   });
 
+  run('time', timekeeper.run(signal));
   run('devices', devices.run(signal));
   run('seen', seen.run(signal));
   run('ledger', ledger.run(clock, log, signal));

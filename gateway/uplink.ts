@@ -1,11 +1,11 @@
 import { open } from '../certs/envelope.ts';
-import type { Clock } from '../shared/base/clock.ts';
+import { type Clock, momentOf } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import type { DeviceIdentity, GatewayIdentity } from '../shared/base/identity.ts';
 import { STATEMENTS_IN_FLIGHT } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
-import { type GatewayHello, Offer, type Progress, Receipt, Refused, type Seen, Signed } from '../shared/wire/messages.ts';
+import { type GatewayHello, Offer, type Progress, Receipt, Refused, type Seen, Signed, type TimeQuestion } from '../shared/wire/messages.ts';
 import { down, parseDown, up } from '../shared/wire/topics.ts';
 import { printMessage, readMessage } from './message.ts';
 
@@ -20,6 +20,8 @@ interface Options {
   readonly offer: (offer: Offer) => void;
   /** A verified receipt and its bytes; resolves when it is durably handled. */
   readonly receipt: (device: DeviceIdentity, receipt: Receipt, bytes: Buffer) => Promise<void>;
+  /** What came as an answer about the time, unverified. */
+  readonly time: (bytes: Buffer) => void;
   readonly lineUp: () => void;
   readonly lineDown: () => void;
   readonly clock: Clock;
@@ -43,7 +45,7 @@ export class Uplink {
   async run(signal: AbortSignal): Promise<void> {
     const { link, gateway, log } = this.#o;
     // Its own verbs only: the object puller listens to the others. Subscribed before the hello that is answered there.
-    const deliveries = link.subscribe([down(gateway, 'offer'), down(gateway, 'receipt'), down(gateway, 'refused')], { signal });
+    const deliveries = link.subscribe([down(gateway, 'offer'), down(gateway, 'receipt'), down(gateway, 'time'), down(gateway, 'refused')], { signal });
     const stop = link.onState((state, reason) => this.#onState(state, reason));
     if (this.up) this.#onState('up', undefined);
     try {
@@ -79,6 +81,11 @@ export class Uplink {
     this.#say('seen', seen, 1);
   }
 
+  /** Asks the provider for the time; lost when the line is down. */
+  time(question: TimeQuestion): void {
+    this.#say('time', question, 1);
+  }
+
   #onState(state: 'connecting' | 'up' | 'down', reason: Error | undefined): void {
     if (state === 'connecting') return;
     if (state === 'down') {
@@ -92,7 +99,7 @@ export class Uplink {
     this.#o.lineUp();
   }
 
-  #say(verb: 'hello' | 'progress' | 'seen', message: GatewayHello | Progress | Seen, qos: 0 | 1): void {
+  #say(verb: 'hello' | 'progress' | 'seen' | 'time', message: GatewayHello | Progress | Seen | TimeQuestion, qos: 0 | 1): void {
     if (!this.up) return;
     this.#o.link.publish(up(this.#o.gateway, verb), printMessage(message), { qos }).catch((error: unknown) => {
       // The line broke: the next connect says all that matters again.
@@ -108,6 +115,9 @@ export class Uplink {
       case 'receipt':
         await this.#receipt(delivery.payload);
         break;
+      case 'time':
+        this.#o.time(delivery.payload);
+        break;
       case 'refused':
         this.#o.log.error('uplink.refused', { ...readMessage(Refused, delivery.payload) });
         break;
@@ -118,7 +128,7 @@ export class Uplink {
   }
 
   async #receipt(bytes: Buffer): Promise<void> {
-    const { identity, payload } = open(readMessage(Signed, bytes), this.#o.rootPem, { now: this.#o.clock.now() });
+    const { identity, payload } = open(readMessage(Signed, bytes), this.#o.rootPem, momentOf(this.#o.clock));
     if (identity.role !== 'provider') throw new WardcastError('SIGNATURE_INVALID', `A receipt is signed by a ${identity.role}, not by the provider`);
     const receipt = readMessage(Receipt, payload);
     const { customer, site, group, device } = receipt;

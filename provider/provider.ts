@@ -30,6 +30,7 @@ import { followRegistry, revokedEvent } from './refused.ts';
 import { openLevelRegistry } from './registry/level-registry.ts';
 import { keys } from './registry/rows.ts';
 import { Reports } from './reports.ts';
+import { TimeDesk } from './time-desk.ts';
 import { Uplink } from './uplink.ts';
 
 export interface ProviderOptions {
@@ -89,7 +90,8 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const recorder = new Recorder({ registry, credentials: () => credentials, clock });
     const objects = new ObjectServer({ broker, log, read: objectReader({ repositories, index, manifests, chunks, log }) });
     const tally = new ProviderTally();
-    const uplink = new Uplink({ onStatement: tally.stated, broker, recorder, planner, offers, objects, reports, events, clock, signal, log });
+    const time = new TimeDesk({ credentials, clock });
+    const uplink = new Uplink({ onStatement: tally.stated, time, broker, recorder, planner, offers, objects, reports, events, clock, signal, log });
     const rereadOffline = async (): Promise<OfflineMetadata> => {
       offline = await readOfflineMetadata(o.trust);
       return offline;

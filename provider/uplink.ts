@@ -6,7 +6,7 @@ import { BUSY_RETRY, MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
 import type { ObjectServer } from '../shared/net/exchange/server.ts';
-import { GatewayHello, Progress, Seen, type Statement, Want } from '../shared/wire/messages.ts';
+import { GatewayHello, Progress, Seen, type Statement, TimeQuestion, Want } from '../shared/wire/messages.ts';
 import { down, type UpVerb } from '../shared/wire/topics.ts';
 import type { Offers } from './deliver/offers.ts';
 import type { Events } from './events.ts';
@@ -14,6 +14,7 @@ import type { Planner } from './planner.ts';
 import type { Recorder } from './record/recorder.ts';
 import type { Verdict } from './record/statement.ts';
 import type { Reports } from './reports.ts';
+import type { TimeDesk } from './time-desk.ts';
 
 export interface UplinkParts {
   readonly broker: Pick<EmbeddedBroker, 'send'>;
@@ -23,6 +24,7 @@ export interface UplinkParts {
   readonly objects: Pick<ObjectServer, 'handle'>;
   readonly reports: Reports;
   readonly events: Events;
+  readonly time: Pick<TimeDesk, 'answer'>;
   /** Told of every statement that a device has proven to be its own. */
   readonly onStatement?: (statement: Statement, verdict: Verdict) => void;
   readonly clock: Clock;
@@ -102,6 +104,9 @@ export class Uplink {
         events.tell('site-seen', { customer, site, devices: seen.devices.length, line: seen.line });
         return;
       }
+      case 'time':
+        await this.#send(from, 'time', await this.#parts.time.answer(from, read(TimeQuestion, verb, payload)));
+        return;
       case 'request':
       case 'object':
         // The policy lets no gateway say these.
@@ -142,7 +147,7 @@ export class Uplink {
     }
   }
 
-  async #send(to: GatewayIdentity, verb: 'receipt' | 'refused', body: unknown): Promise<void> {
+  async #send(to: GatewayIdentity, verb: 'receipt' | 'time' | 'refused', body: unknown): Promise<void> {
     try {
       await this.#parts.broker.send(to, down(to, verb), Buffer.from(JSON.stringify(body), 'utf8'));
     } catch (error) {

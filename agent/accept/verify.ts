@@ -2,6 +2,7 @@ import { type Scope, scopePath } from '../../shared/base/identity.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { type GroupView, loadGroupView, refreshGroupView } from '../../shared/trust/client.ts';
 import type { MetadataSource } from '../../shared/trust/metadata-source.ts';
+import { notSignedBefore } from '../../shared/trust/signing-time.ts';
 import type { Rows } from '../install/journal.ts';
 
 export interface AcceptorOptions {
@@ -11,6 +12,8 @@ export interface AcceptorOptions {
   readonly scope: Scope;
   /** The highest sequence ever accepted by scope, so that losing the directory does not open the door to an old bundle. */
   readonly highest: Rows<number>;
+  /** By whose time expiry is judged, and who is told what signatures show of it. */
+  readonly timekeeper: { readonly time: { guess(): number }; evidence(at: number | undefined): void };
   readonly log: Log;
 }
 
@@ -46,9 +49,17 @@ export class Acceptor {
 
   /** @throws METADATA_*, BUNDLE_*, MANIFEST_INVALID, LIMIT_EXCEEDED, and what the source throws; the view of before stays */
   async refresh(source: MetadataSource, signal?: AbortSignal): Promise<GroupView> {
-    const { highest, ...fixed } = this.#o;
+    const { highest, timekeeper, ...fixed } = this.#o;
+    const now = new Date(timekeeper.time.guess());
     const floor = await highest.get(this.#key);
-    const view = await refreshGroupView({ ...fixed, source, ...(signal === undefined ? {} : { signal }), ...(floor === undefined ? {} : { highest: floor }) });
+    const view = await refreshGroupView({
+      ...fixed,
+      source,
+      now,
+      ...(signal === undefined ? {} : { signal }),
+      ...(floor === undefined ? {} : { highest: floor }),
+    });
+    timekeeper.evidence(notSignedBefore(view));
     if (floor === undefined || view.bundle.sequence > floor) await highest.put(this.#key, view.bundle.sequence);
     this.#view = view;
     return view;

@@ -1,6 +1,6 @@
 import type { Credentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
-import { type Clock, timestamp } from '../../shared/base/clock.ts';
+import { type Clock, momentOf, timestamp } from '../../shared/base/clock.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { type DeviceIdentity, sameScope } from '../../shared/base/identity.ts';
 import type { Log } from '../../shared/base/log.ts';
@@ -17,7 +17,10 @@ export interface StatementsOptions {
   readonly credentials: Credentials;
   readonly counter: Counter;
   readonly outbox: Outbox;
+  /** Receipts are judged by it. */
   readonly clock: Clock;
+  /** What statements say of the time, for people; the other one unless given. */
+  readonly calendar?: Clock;
   readonly log: Log;
   readonly agentVersion: string;
   /** What runs, read from the device. */
@@ -88,7 +91,7 @@ export class Statements implements Reporter {
     const { device, credentials, clock, log, outbox } = this.#o;
     let receipt: Receipt;
     try {
-      receipt = openReceipt(payload, device, credentials.rootPem, clock.now());
+      receipt = openReceipt(payload, device, credentials.rootPem, momentOf(clock));
     } catch (error) {
       log.warn('receipt.refused', { error });
       return false;
@@ -135,7 +138,7 @@ export class Statements implements Reporter {
 
   async #header(): Promise<Pick<Confirmation, 'customer' | 'site' | 'group' | 'device' | 'counter' | 'at'>> {
     const { customer, site, group, device } = this.#o.device;
-    return { customer, site, group, device, counter: await this.#o.counter.next(), at: timestamp(this.#o.clock) };
+    return { customer, site, group, device, counter: await this.#o.counter.next(), at: timestamp(this.#o.calendar ?? this.#o.clock) };
   }
 
   async #post(statement: Statement): Promise<void> {

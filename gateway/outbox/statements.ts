@@ -1,4 +1,5 @@
 import { open } from '../../certs/envelope.ts';
+import type { Moment } from '../../shared/base/clock.ts';
 import { isWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import { type DeviceIdentity, identityPath } from '../../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE } from '../../shared/base/limits.ts';
@@ -10,7 +11,7 @@ import { Signed, Statement } from '../../shared/wire/messages.ts';
  * provider can only refuse no receipt would come, and it would stay in the outbox for ever.
  * @throws STATEMENT_INVALID, STATEMENT_FORGED, SIGNATURE_INVALID, CERT_*
  */
-export function statementKey(bytes: Buffer, from: DeviceIdentity, o: { readonly rootPem: string; readonly now: number }): string {
+export function statementKey(bytes: Buffer, from: DeviceIdentity, o: Moment & { readonly rootPem: string }): string {
   if (bytes.length > MAX_CONTROL_MESSAGE)
     throw new WardcastError('STATEMENT_INVALID', `A statement has ${bytes.length} bytes, at most ${MAX_CONTROL_MESSAGE} are allowed`);
   const { envelope, payload, statement } = parse(bytes);
@@ -19,7 +20,7 @@ export function statementKey(bytes: Buffer, from: DeviceIdentity, o: { readonly 
       context: { device: from.device, named: statement.device },
     });
   }
-  const { identity } = open(envelope, o.rootPem, { now: o.now });
+  const { identity } = open(envelope, o.rootPem, o);
   if (identityPath(identity) !== identityPath(from)) {
     throw new WardcastError('STATEMENT_FORGED', `${from.device} brought a statement that is signed by ${identityPath(identity)}`);
   }
@@ -37,9 +38,9 @@ export function ownerOf(key: string): string {
 }
 
 /** Whether a stored statement proves nothing any more, most likely because its certificate has expired: the provider would refuse it for ever. */
-export function outdated(stored: Buffer, o: { readonly rootPem: string; readonly now: number }): boolean {
+export function outdated(stored: Buffer, o: Moment & { readonly rootPem: string }): boolean {
   try {
-    open(parse(stored).envelope, o.rootPem, { now: o.now });
+    open(parse(stored).envelope, o.rootPem, o);
     return false;
   } catch (error) {
     if (!isWardcastError(error)) throw error;

@@ -1,11 +1,11 @@
-import type { Clock } from '../../shared/base/clock.ts';
+import { type Clock, momentOf } from '../../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../../shared/base/identity.ts';
 import { STATEMENTS_IN_FLIGHT } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../../shared/net/broker.ts';
 import type { ObjectServer } from '../../shared/net/exchange/server.ts';
-import { DeviceHello, type Offer, Progress, type Refused, Want } from '../../shared/wire/messages.ts';
+import { DeviceHello, type Offer, Progress, type Refused, type TimeAnswer, TimeQuestion, Want } from '../../shared/wire/messages.ts';
 import { announce, down, parseUp, UP_FILTERS } from '../../shared/wire/topics.ts';
 import { printMessage, readMessage } from '../message.ts';
 import type { Forwarder } from '../outbox/forwarder.ts';
@@ -21,6 +21,8 @@ interface Options {
   readonly hello: (device: DeviceIdentity, hello: DeviceHello) => void;
   /** Hints for people, dropped when the line is down. */
   readonly progress: (progress: Progress) => void;
+  /** A device asks for the time. */
+  readonly time: (who: string, question: TimeQuestion, reply: (answer: TimeAnswer) => void) => void;
   /** The certificates' root: statements are verified against it. */
   readonly rootPem: string;
   readonly clock: Clock;
@@ -81,6 +83,10 @@ export class Devices {
         this.#forward(from, readMessage(Progress, delivery.payload));
         delivery.accept();
         return;
+      case 'time':
+        this.#o.time(identityPath(from), readMessage(TimeQuestion, delivery.payload), (answer) => this.#send(from, down(from, 'time'), answer));
+        delivery.accept();
+        return;
       case 'statement':
         await this.#store(from, delivery);
         return;
@@ -103,7 +109,7 @@ export class Devices {
 
   /** Many at once, so that they share a sync of the disk; acknowledged when durable. */
   async #store(from: DeviceIdentity, delivery: Delivery): Promise<void> {
-    const key = statementKey(delivery.payload, from, { rootPem: this.#o.rootPem, now: this.#o.clock.now() });
+    const key = statementKey(delivery.payload, from, { rootPem: this.#o.rootPem, ...momentOf(this.#o.clock) });
     const storing = this.#o.forwarder
       .put(key, delivery.payload)
       .then(() => delivery.accept())
@@ -124,7 +130,7 @@ export class Devices {
     this.#send(from, down(from, 'refused'), refused);
   }
 
-  #send(to: Identity, topic: string, message: Offer | Refused): void {
+  #send(to: Identity, topic: string, message: Offer | Refused | TimeAnswer): void {
     this.#o.broker.send(to, topic, printMessage(message)).catch((error: unknown) => {
       // It is gone: at its next connect it is greeted anew.
       this.#o.log.debug('serve.not-delivered', { who: identityPath(to), topic, error });

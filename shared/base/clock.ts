@@ -6,6 +6,19 @@ export interface Clock {
   monotonic(): number;
   /** Resolves after `ms`; rejects with the signal's reason when aborted. */
   sleep(ms: number, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+  /** For a clock that only knows how early it can be at most (`now`): how late it can be, in milliseconds since 1970. Absent: `now` is the time. */
+  latest?(): number;
+}
+
+/** Between which instants the time is, in milliseconds since 1970. */
+export interface Moment {
+  readonly now: number;
+  /** Absent: the same as `now`. Infinity: nobody knows. */
+  readonly latest?: number | undefined;
+}
+
+export function momentOf(clock: Clock): Moment {
+  return { now: clock.now(), latest: clock.latest?.() };
 }
 
 export const systemClock: Clock = {

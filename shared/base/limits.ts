@@ -4,7 +4,8 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
-const DAY = 24 * 60 * MINUTE;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
 
 // ── wire ────────────────────────────────────────────────────────────────────────────────────────────────
 /** Bytes of one MQTT payload: any broker passes it, and a control message never waits behind more. */
@@ -194,6 +195,29 @@ export const MAX_LEAF_DAYS = 398;
 export const MAX_CA_GENERATION = 999;
 /** Milliseconds that a certificate's validity starts before it is made: clocks of closed sites run behind. */
 export const CERT_BACKDATE = 60 * MINUTE;
+
+/** Milliseconds that a wall clock may be off, or jump, before it counts as wrong: NTP keeps it within a second, people set it to the minute. */
+export const CLOCK_TOLERANCE = 5 * MINUTE;
+/** Milliseconds that an unproven wall clock may be ahead of all evidence and still be heard: longer than a device lies in a store, shorter than any absurd date. */
+export const WALL_AHEAD_MAX = 5 * 365 * DAY;
+/** Milliseconds that a proof of the present holds, by the monotonic clock: an oscillator off by 200 ppm strays 9 s meanwhile. */
+export const TIME_PROOF_KEPT = 12 * HOUR;
+/** Milliseconds between two proofs of the time: two may fail before the last one is stale. */
+export const TIME_INTERVAL = 4 * HOUR;
+/** Milliseconds until the time is asked for again when no answer came. */
+export const TIME_RETRY = 1 * MINUTE;
+/** Milliseconds within which an answer proves the present; a later one still is a lower bound. It is what the time may be off by. */
+export const TIME_ROUND_TRIP = 30 * SECOND;
+/** Milliseconds for which a gateway gathers the questions of its devices: after a power cut a whole site asks at once, and one signature answers all. */
+export const TIME_GATHER = 100;
+/** Devices whose questions wait for an answer: more than a broker lets in. */
+export const MAX_TIME_QUESTIONS = 20_000;
+/** Levels of the tree of questions that one signature answers: 2^16 devices. */
+export const MAX_TIME_PATH = 16;
+/** Milliseconds between two looks at the wall clock: how long a jump goes unnoticed. */
+export const CLOCK_LOOK = 30 * SECOND;
+/** Milliseconds between two writes of the lower bound: so much is lost by a power cut, and flash wears by 9,000 small writes a year. */
+export const TIME_SAVE_INTERVAL = 1 * HOUR;
 
 /** Certificates of a chain: leaf, group CA, customer CA, and the root if somebody sends it along. */
 export const MAX_CHAIN = 4;

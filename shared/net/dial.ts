@@ -2,8 +2,8 @@ import net, { type Socket } from 'node:net';
 import tls, { type ConnectionOptions, type SecureContext, TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
 import { certifiedPeer } from '../../certs/identity.ts';
-import { clientSideTlsError, verdictError } from '../../certs/tls-errors.ts';
-import type { Clock } from '../base/clock.ts';
+import { clientSideTlsError } from '../../certs/tls-errors.ts';
+import { type Clock, momentOf } from '../base/clock.ts';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, REFUSAL_LINGER } from '../base/limits.ts';
@@ -157,8 +157,7 @@ function judge(socket: TLSSocket, options: DialOptions): Identity {
 
 function prove(socket: TLSSocket, { host, port, credentials, expect, serverName, clock, revocations }: DialOptions): Identity {
   const address = `${host}:${port}`;
-  if (!socket.authorized) throw at(address, verdictError(socket.authorizationError, 'client'));
-  const certified = certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'server', now: clock.now() });
+  const certified = proven(address, () => certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'server', ...momentOf(clock) }));
   const { identity } = certified;
   revocations?.check(certified);
   if (serverName !== undefined) {
@@ -178,6 +177,15 @@ function prove(socket: TLSSocket, { host, port, credentials, expect, serverName,
     remedy: 'Check the address: another daemon, or the one of another site, answers there.',
     context: { identity: identityPath(identity) },
   });
+}
+
+/** @throws what `prove` throws, saying with whom */
+function proven<T>(address: string, prove: () => T): T {
+  try {
+    return prove();
+  } catch (error) {
+    throw at(address, toWardcastError(error, 'TLS_FAILED', 'The server could not be judged'));
+  }
 }
 
 /** The same error, saying with whom. */

@@ -4,8 +4,8 @@ import type { AddressInfo, Socket } from 'node:net';
 import tls, { type TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
 import { certifiedPeer } from '../../certs/identity.ts';
-import { serverSideTlsError, verdictError } from '../../certs/tls-errors.ts';
-import type { Clock } from '../base/clock.ts';
+import { serverSideTlsError } from '../../certs/tls-errors.ts';
+import { type Clock, momentOf } from '../base/clock.ts';
 import { systemCode, toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Certified, type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, LAN_TIMEOUT, MAX_CONNECTIONS, MAX_LOGGED_REFUSALS, MAX_PENDING_HANDSHAKES, REFUSAL_LINGER } from '../base/limits.ts';
@@ -197,8 +197,8 @@ class TlsDoor implements Door {
   /** @throws CERT_* */
   #judge(socket: TLSSocket): Certified {
     const { credentials, clock, accept, onHttp, onMqtt, onSwarm, revocations } = this.#o;
-    if (!socket.authorized) throw unauthorized(socket);
-    const certified = certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'client', now: clock.now() });
+    if (!socket.authorized && socket.getPeerX509Certificate() === undefined) throw noCertificate();
+    const certified = certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'client', ...momentOf(clock) });
     const { identity } = certified;
     revocations?.check(certified);
     const handler = socket.alpnProtocol === ALPN.http ? onHttp : socket.alpnProtocol === ALPN.swarm ? onSwarm : onMqtt;
@@ -254,8 +254,7 @@ function noticeFor(protocol: string | false | null, error: WardcastError): Buffe
   return protocol === ALPN.swarm ? swarmNotice(error) : serverNotice(error);
 }
 
-function unauthorized(socket: TLSSocket): WardcastError {
-  if (socket.getPeerX509Certificate() !== undefined) return verdictError(socket.authorizationError, 'server');
+function noCertificate(): WardcastError {
   return new WardcastError('CERT_MISSING', 'The client presented no certificate', {
     remedy: 'Give the client the credentials folder that `wardcast pki` made for it.',
   });

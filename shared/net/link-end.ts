@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
 import { verifyChain } from '../../certs/identity.ts';
 import { clientSideTlsError } from '../../certs/tls-errors.ts';
+import type { Moment } from '../base/clock.ts';
 import { type ErrorCode, isWardcastError, systemCode, WardcastError } from '../base/errors.ts';
 import { CONNACK, PacketGuard } from './packet-guard.ts';
 import { readNotice } from './refusal-notice.ts';
@@ -39,7 +40,7 @@ export class StreamWatch {
 }
 
 /** Why a connection ended, as the code a person can act on. */
-export function endReason(watch: StreamWatch, o: { readonly address: string; readonly credentials: Credentials; readonly now: number }): WardcastError {
+export function endReason(watch: StreamWatch, o: Moment & { readonly address: string; readonly credentials: Credentials }): WardcastError {
   const { address } = o;
   const { told, violation, error } = watch;
   if (told !== undefined) {
@@ -61,9 +62,9 @@ export function endReason(watch: StreamWatch, o: { readonly address: string; rea
 }
 
 /** Who is refused without a word looks at its own certificate first. Doors of Wardcast say why, other brokers may not. */
-function wordless({ address, credentials, now }: { readonly address: string; readonly credentials: Credentials; readonly now: number }): WardcastError {
+function wordless({ address, credentials, ...moment }: Moment & { readonly address: string; readonly credentials: Credentials }): WardcastError {
   try {
-    verifyChain(credentials.chain, credentials.rootPem, { now, usage: 'client' });
+    verifyChain(credentials.chain, credentials.rootPem, { ...moment, usage: 'client' });
   } catch (error) {
     if (isWardcastError(error)) return error;
   }

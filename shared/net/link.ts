@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type IPublishPacket, MqttClient } from 'mqtt';
 import type { Credentials } from '../../certs/credentials.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, momentOf } from '../base/clock.ts';
 import { type ErrorCode, toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
 import { CONNECT_TIMEOUT, KEEPALIVE, MAX_PAYLOAD, RECONNECT_MAX, RECONNECT_MIN, REFUSAL_LINGER } from '../base/limits.ts';
@@ -202,7 +202,7 @@ class MqttLink implements Link {
     this.#client = undefined;
     client.end(true);
     socket.destroy();
-    const reason = endReason(watch, { address: this.#address, credentials: this.#o.credentials, now: this.#o.clock.now() });
+    const reason = endReason(watch, { address: this.#address, credentials: this.#o.credentials, ...momentOf(this.#o.clock) });
     for (const fail of this.#waiting)
       fail(new WardcastError('CONNECTION_LOST', `The connection to ${this.#address} broke before the acknowledgement`, { cause: reason }));
     return reason;

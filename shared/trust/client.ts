@@ -25,6 +25,8 @@ export interface RefreshOptions {
   readonly signal?: AbortSignal | undefined;
   /** The highest bundle sequence that was ever accepted: a floor of the caller's own. */
   readonly highest?: number | undefined;
+  /** The time by which expiry is judged; the system's unless given. */
+  readonly now?: Date | undefined;
 }
 
 /**
@@ -40,10 +42,10 @@ async function refresh(options: RefreshOptions): Promise<GroupView> {
   const store = new TrustStore(options.directory, options.log);
   const scope = scopePath(options.scope);
   const { old, floors } = await startingPoint(store, { ...options, scope });
-  const { directory, factoryRoot, source, signal } = options;
+  const { directory, factoryRoot, source, signal, now = new Date() } = options;
   const obtain = (find: TargetSearch): Promise<VerifiedContent> => verifyContent({ ...contentOptions(options, store), lookup: lookupIn(find) });
   const { trusted, content, failure } = await updateTrusted(
-    { directory, factoryRoot, source, policy: groupPolicy(options.scope), signal, obtain },
+    { directory, factoryRoot, source, policy: groupPolicy(options.scope), signal, now, obtain },
     store,
     old,
     floors,

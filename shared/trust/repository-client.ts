@@ -60,7 +60,12 @@ export function refreshRepository<C>(options: RepositoryOptions<C>): Promise<C> 
     const { old, floors } = await startingPoint(store, { ...anchor, log: options.log });
     const { source, signal } = options;
     const obtain = (find: TargetSearch, root: Metadata<Root>): Promise<C> => options.obtain(find, root.signed);
-    const { trusted, content, failure } = await updateTrusted({ directory, factoryRoot, source, policy: anyRepository, signal, obtain }, store, old, floors);
+    const { trusted, content, failure } = await updateTrusted(
+      { directory, factoryRoot, source, policy: anyRepository, signal, now: new Date(), obtain },
+      store,
+      old,
+      floors,
+    );
     const state: TrustState | undefined = trusted === undefined ? undefined : { ...nextState(anchor, floors, trusted), view: null };
     if (state !== undefined && trusted !== undefined) {
       if (failure !== undefined) await keepWhatVerified(store, old, state, trusted, options.log);

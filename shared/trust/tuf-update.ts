@@ -25,6 +25,8 @@ export interface UpdateOptions<C> {
   readonly source: Pick<MetadataSource, 'metadata'>;
   readonly policy: MetadataPolicy;
   readonly signal?: AbortSignal | undefined;
+  /** The time of this update (5.1), by which expiry is judged. */
+  readonly now: Date;
   /** What is wanted once the top-level metadata is verified; `find` searches the delegations (5.6.7, 5.7.1). */
   readonly obtain: (find: TargetSearch, root: Metadata<Root>) => Promise<C>;
 }
@@ -73,7 +75,7 @@ export async function updateTrusted<C>(
   const fetcher = new SourceFetcher(options.source, options.policy, options.signal);
   const roots = await knownRoots(options.factoryRoot, store, old);
   const start = roots.get(Math.max(...roots.keys())) ?? options.factoryRoot;
-  const rooted = await verifyRoots(start, fetcher, roots);
+  const rooted = await verifyRoots(start, fetcher, roots, options.now);
   if (rooted.root === undefined) return { trusted: undefined, content: undefined, failure: rooted.failure };
   const online = onlineKeysOf(rooted.root);
   const floorsLifted = floors.some((floor) => isRotated(floor, online));
@@ -98,7 +100,7 @@ type Rooted =
  * Steps 5.2 and 5.3, apart from the others because 5.3.11 (forget timestamp and snapshot when their keys were rotated) must happen between
  * them, which tuf-js leaves out. Adds to `roots`.
  */
-async function verifyRoots(start: Buffer, fetcher: SourceFetcher, roots: Map<number, Buffer>): Promise<Rooted> {
+async function verifyRoots(start: Buffer, fetcher: SourceFetcher, roots: Map<number, Buffer>, now: Date): Promise<Rooted> {
   let newest = start;
   let trusted: TrustedMetadataStore;
   try {
@@ -121,7 +123,7 @@ async function verifyRoots(start: Buffer, fetcher: SourceFetcher, roots: Map<num
     return rooted(fetcher.failure ?? fromTufError(error));
   }
   // 5.3.10, before anything else is asked for.
-  return trusted.root.signed.isExpired() ? rooted(fromTufError(new Error('Final root.json is expired'))) : rooted();
+  return trusted.root.signed.isExpired(now) ? rooted(fromTufError(new Error('Final root.json is expired'))) : rooted();
 }
 
 async function run<C>(
@@ -135,6 +137,8 @@ async function run<C>(
     updater = new Updater({ metadataDir: folder, metadataBaseUrl: METADATA_BASE_URL, fetcher, config: CONFIG });
     // tuf-js writes a role's file under its encoded name and looks for it under the plain one, which may point anywhere.
     Object.defineProperty(updater, 'loadLocalMetadata', { value: (role: string) => readFileSync(join(folder, `${encodeURIComponent(role)}.json`)) });
+    // It reads the system's clock when it is made.
+    Object.defineProperty(Reflect.get(updater, 'trustedSet'), 'referenceTime', { value: options.now });
     await updater.refresh();
   } catch (error) {
     return fetcher.failure ?? fromTufError(error);

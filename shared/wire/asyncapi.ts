@@ -14,6 +14,9 @@ import {
   Seen,
   Signed,
   Statement,
+  TimeAnswer,
+  TimeQuestion,
+  TimeStatement,
   Want,
 } from './messages.ts';
 import { EVENTS, OPS_ACTIONS } from './ops.ts';
@@ -44,7 +47,7 @@ const SCOPE = 'customer/{customer}/site/{site}/group/{group}';
 const OBJECT_TAIL = '{objectGroup}/{kind}/{name}/{part}/{parts}';
 
 /** Payloads in JSON that travel on fixed topics, by the name they get in the document. */
-const PAYLOADS = { GatewayHello, DeviceHello, Offer, Peers, Want, Absent, Signed, Refused, Progress, Seen } as const;
+const PAYLOADS = { GatewayHello, DeviceHello, Offer, Peers, Want, Absent, Signed, Refused, Progress, Seen, TimeQuestion, TimeAnswer } as const;
 
 const PARAMETERS: Readonly<Record<string, JsonObject>> = {
   customer: { description: 'Who bought it.' },
@@ -109,6 +112,7 @@ function conversation(): Spoken[] {
     said(who, path, 'want', 'Want', 'Asks for objects of a bundle under a credit window.'),
     said(who, path, 'statement', 'Signed', 'A signed statement: confirmation or inventory (payload: Statement).'),
     said(who, path, 'progress', 'Progress', 'Progress for people; lossy.', 0),
+    said(who, path, 'time', 'TimeQuestion', 'What is the time? Asked with a nonce.'),
     heard(who, path, 'offer', 'Offer', 'The bundle of a group changed; no content.'),
     heard(who, path, `object/${OBJECT_TAIL}`, 'Object', 'One part of an object, raw bytes.', 0),
     heard(who, path, 'absent', 'Absent', 'Objects that are unknown or not for the asker: the same answer for both.'),
@@ -118,6 +122,8 @@ function conversation(): Spoken[] {
   return [
     said('gateway', GATEWAY, 'hello', 'GatewayHello', 'State at every connect.'),
     said('gateway', GATEWAY, 'seen', 'Seen', 'Devices seen on the LAN, and the counters of the line.'),
+    heard('gateway', GATEWAY, 'time', 'Signed', 'The time, signed over the nonce of the question (payload: TimeStatement).'),
+    heard('device', DEVICE, 'time', 'TimeAnswer', 'The time as the provider signed it, and how the nonce of this device leads to what is signed.'),
     ...both(['gateway', GATEWAY]),
     said('device', DEVICE, 'hello', 'DeviceHello', 'State at every connect.'),
     ...both(['device', DEVICE]),
@@ -238,7 +244,7 @@ function messages(): JsonObject {
 /** Every payload as JSON schema (draft 7, AsyncAPI's own dialect), referring to each other by name. */
 function schemas(): JsonObject {
   const registry = z.registry<{ id: string }>();
-  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, ErrorBody };
+  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, TimeStatement, ErrorBody };
   for (const [name, { params, result }] of Object.entries(OPS_ACTIONS)) {
     named[`${name}.params`] = params;
     named[`${name}.result`] = result;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LEDGER_BUNDLES_TOLD, MAX_WANT_NAMES } from '../base/limits.ts';
+import { LEDGER_BUNDLES_TOLD, MAX_TIME_PATH, MAX_WANT_NAMES } from '../base/limits.ts';
 
 /** The JSON messages of both legs and of ops. Bulk (`object`) is raw bytes and has no schema. Strict: unknown keys are refused. */
 
@@ -133,6 +133,19 @@ export const Receipt = z
   })
   .meta({ id: 'Receipt' });
 export type Receipt = z.infer<typeof Receipt>;
+
+// ── time ────────────────────────────────────────────────────────────────────────────────────────────────
+/** device → gateway → provider: what is the time? The gateway's nonce is the root of the tree of its devices' (shared/wire/time-tree.ts). */
+export const TimeQuestion = z.strictObject({ /** 32 random bytes, used once. */ nonce: Sha256 }).meta({ id: 'TimeQuestion' });
+export type TimeQuestion = z.infer<typeof TimeQuestion>;
+/** Signed by the provider: at this instant the nonce was known. */
+export const TimeStatement = z.strictObject({ type: z.literal('time'), nonce: Sha256, at: z.iso.datetime() }).meta({ id: 'TimeStatement' });
+export type TimeStatement = z.infer<typeof TimeStatement>;
+/** gateway → device: the provider's word (payload: TimeStatement), and the way from this device's nonce up to the one it names. */
+export const TimeAnswer = z
+  .strictObject({ signed: Signed, /** Of the nonce among the leaves. */ index: Count, path: z.array(Sha256).max(MAX_TIME_PATH) })
+  .meta({ id: 'TimeAnswer' });
+export type TimeAnswer = z.infer<typeof TimeAnswer>;
 
 /** A publish that was refused is told to its sender, since MQTT 3.1.1 cannot. */
 export const Refused = z.strictObject({ topic: z.string().max(2048), code: z.string().max(64), message: z.string().max(500) }).meta({ id: 'Refused' });

@@ -10,8 +10,8 @@ import { announceFilter, downFilter, EVENT_FILTER, ROOT, type UpVerb, up } from 
 const SAYS: Readonly<Record<Identity['role'], readonly UpVerb[]>> = {
   provider: [],
   ops: ['request', 'object'],
-  gateway: ['hello', 'want', 'statement', 'progress', 'seen'],
-  device: ['hello', 'want', 'statement', 'progress'],
+  gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time'],
+  device: ['hello', 'want', 'statement', 'progress', 'time'],
 };
 /** What verbs carry in further levels: hash, part and number of parts of an uploaded object. */
 const SAYS_DEEPER: ReadonlyMap<UpVerb, string> = new Map([['object', '/+/+/+']]);

@@ -16,7 +16,7 @@ beforeAll(async () => {
 
 function credentialsOf(identity: Identity, from = workshop): Credentials {
   const papers = from.leaf(identity);
-  return { ...papers, identity, trustDomain: DOMAIN, key: createPrivateKey(papers.keyPem), expires: new Date(from.now + DAY) };
+  return { ...papers, identity, trustDomain: DOMAIN, key: createPrivateKey(papers.keyPem), begins: new Date(from.now), expires: new Date(from.now + DAY) };
 }
 
 const payload = Buffer.from('{"counter":1}');

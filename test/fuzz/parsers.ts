@@ -37,7 +37,7 @@ import { delegationsIn, inspectForeign, inspectMetadata, parseRoot, releasesIn, 
 import { signingKeyFromPem, verificationKey, verificationKeyFrom } from '../../shared/trust/keys.ts';
 import { matchesPattern } from '../../shared/trust/path-pattern.ts';
 import { checkSuccession, countSignatures } from '../../shared/trust/root-draft.ts';
-import { GatewayHello, Offer, OpsRequest, Progress, Refused, Seen, Signed, Want } from '../../shared/wire/messages.ts';
+import { GatewayHello, Offer, OpsRequest, Progress, Refused, Seen, Signed, TimeAnswer, TimeQuestion, TimeStatement, Want } from '../../shared/wire/messages.ts';
 import { covers, mayPublish, mayRead } from '../../shared/wire/policy.ts';
 import { downFilter, parseDown, parseUp } from '../../shared/wire/topics.ts';
 import { SCOPE, TestSource, testKey } from '../shared/trust/fixture.ts';
@@ -192,7 +192,7 @@ function certificates({ workshop, device, envelope, receipt }: Samples): Law[] {
       (bytes) => {
         if (DEVICE.role !== 'device') return undefined;
         const who = DEVICE;
-        return lawfully(() => openReceipt(bytes, who, device.rootPem, now));
+        return lawfully(() => openReceipt(bytes, who, device.rootPem, { now }));
       },
       60,
     ),
@@ -306,6 +306,9 @@ const MESSAGES: readonly ((bytes: Buffer) => unknown)[] = [
   (bytes) => readMessage(Refused, bytes),
   (bytes) => readMessage(Seen, bytes),
   (bytes) => readMessage(Signed, bytes),
+  (bytes) => readMessage(TimeAnswer, bytes),
+  (bytes) => readMessage(TimeQuestion, bytes),
+  (bytes) => readMessage(TimeStatement, bytes),
   (bytes) => readMessage(Want, bytes),
 ];
 

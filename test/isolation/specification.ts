@@ -9,9 +9,9 @@ import type { DeviceIdentity, GatewayIdentity, Identity, OpsIdentity, ProviderId
 const RULES = `
   device   hears  customer/<customer>/site/<site>/group/<group>/device/<device>/down/**
   device   hears  customer/<customer>/site/<site>/group/<group>/announce/**
-  device   says   customer/<customer>/site/<site>/group/<group>/device/<device>/up/{hello,want,statement,progress}
+  device   says   customer/<customer>/site/<site>/group/<group>/device/<device>/up/{hello,want,statement,progress,time}
   gateway  hears  customer/<customer>/site/<site>/gateway/<gateway>/down/**
-  gateway  says   customer/<customer>/site/<site>/gateway/<gateway>/up/{hello,want,statement,progress,seen}
+  gateway  says   customer/<customer>/site/<site>/gateway/<gateway>/up/{hello,want,statement,progress,seen,time}
   ops      hears  ops/<name>/down/**
   ops      hears  event/**
   ops      says   ops/<name>/up/request
@@ -154,8 +154,8 @@ export const MAY_ENTER: Readonly<Record<string, readonly string[]>> = {
   'bert/south/pump/two': ['bert/south/gateway', 'bert/south/pump/one', 'bert/south/pump/two'],
 };
 
-const UP = ['hello', 'want', 'statement', 'progress', 'seen', 'request', 'object', `object/${'ab'.repeat(32)}/0/1`];
-const DOWN = ['offer', `object/ct/chunk/${'ab'.repeat(32)}/0/1`, 'absent', 'receipt', 'refused', 'reply'];
+const UP = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'request', 'object', `object/${'ab'.repeat(32)}/0/1`];
+const DOWN = ['offer', `object/ct/chunk/${'ab'.repeat(32)}/0/1`, 'absent', 'receipt', 'time', 'refused', 'reply'];
 
 /** Every place of the tree in the small world, and a few that are none. */
 export function everyTopic(): readonly string[] {

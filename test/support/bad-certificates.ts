@@ -36,21 +36,23 @@ export interface TestCa {
 export type Twist = Partial<Pick<CertificateRequest, 'uris' | 'usages' | 'notBefore' | 'notAfter' | 'ca' | 'dnsNames' | 'ips' | 'publicKey' | 'subject'>>;
 
 export class Workshop {
-  readonly now = Date.now();
+  /** Everything is valid around this instant, in milliseconds since 1970. */
+  readonly now: number;
   readonly root: TestCa;
   readonly #leafKey: KeyPair;
   readonly #caKey: KeyPair;
   readonly #cas = new Map<string, TestCa>();
 
-  private constructor(caKey: KeyPair, leafKey: KeyPair) {
+  private constructor(caKey: KeyPair, leafKey: KeyPair, now: number) {
+    this.now = now;
     this.#caKey = caKey;
     this.#leafKey = leafKey;
     this.root = this.ca({ kind: 'root' }, undefined, { ca: { pathLength: 2 } });
   }
 
-  static async open(): Promise<Workshop> {
+  static async open(now = Date.now()): Promise<Workshop> {
     const [caKey, leafKey] = await Promise.all([createKeyPair(), createKeyPair()]);
-    return new Workshop(caKey, leafKey);
+    return new Workshop(caKey, leafKey, now);
   }
 
   get leafKey(): KeyPair {

@@ -22,7 +22,14 @@ export const DEVICE_A2: DeviceIdentity = { ...DEVICE_A, device: 'ct-2' };
 export const DEVICE_B: DeviceIdentity = { role: 'device', customer: 'acme', site: 'north', group: 'pumps', device: 'pump-1' };
 
 export function credentialsOf(papers: Papers, identity: Identity): Credentials {
-  return { ...papers, identity, trustDomain: DOMAIN, key: createPrivateKey(papers.keyPem), expires: new Date(Date.now() + 30 * DAY) };
+  return {
+    ...papers,
+    identity,
+    trustDomain: DOMAIN,
+    key: createPrivateKey(papers.keyPem),
+    begins: new Date(Date.now() - DAY),
+    expires: new Date(Date.now() + 30 * DAY),
+  };
 }
 
 /** An embedded broker behind a door on loopback, with real certificates, and everything that dials it. Dispose of it at the end. */

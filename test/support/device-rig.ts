@@ -4,7 +4,7 @@ import path from 'node:path';
 import { type Agent, startAgent } from '../../agent/agent.ts';
 import { AgentConfig } from '../../agent/config.ts';
 import { DirectoryHandler } from '../../agent/handlers/directory.ts';
-import { systemClock } from '../../shared/base/clock.ts';
+import { type Clock, systemClock } from '../../shared/base/clock.ts';
 import { loadConfig } from '../../shared/base/config.ts';
 import { silentLog } from '../../shared/base/log.ts';
 import type { Discovery } from '../../shared/net/discovery.ts';
@@ -58,10 +58,10 @@ export class DeviceRig {
   }
 
   /** As part of this process. */
-  async start(options: { discovery?: Discovery } = {}): Promise<Agent> {
+  async start(options: { discovery?: Discovery; clock?: Clock } = {}): Promise<Agent> {
     this.log = new RecordingLog();
     const config = await loadConfig(this.configuration, AgentConfig);
-    this.agent = await startAgent({ config, version: '0.1.0', clock: systemClock, log: this.log, discovery: options.discovery ?? nobody });
+    this.agent = await startAgent({ config, version: '0.1.0', clock: options.clock ?? systemClock, log: this.log, discovery: options.discovery ?? nobody });
     return this.agent;
   }
 

@@ -28,8 +28,10 @@ import {
   type Receipt,
   Signed,
   Statement,
+  TimeQuestion,
   Want,
 } from '../../shared/wire/messages.ts';
+import { timeTree } from '../../shared/wire/time-tree.ts';
 import { announce, down, parseUp, UP_FILTERS } from '../../shared/wire/topics.ts';
 import type { MadeRelease } from './made-release.ts';
 
@@ -96,7 +98,7 @@ export class Vendor {
   assign(
     scope: Scope,
     releases: readonly MadeRelease[],
-    more: { allowDowngrade?: boolean; withdrawn?: Bundle['withdrawn']; revoked?: Bundle['revoked'] } = {},
+    more: { allowDowngrade?: boolean; withdrawn?: Bundle['withdrawn']; revoked?: Bundle['revoked']; now?: Date } = {},
   ): Shelf {
     const before = this.#before.get(scope.group);
     const bundle: Bundle = {
@@ -122,7 +124,7 @@ export class Vendor {
       targets: this.#targets,
       releaseRoles: new Map([...this.#published.keys()].map((application) => [application, this.#role(application)])),
       keys: { assignment, snapshot, timestamp },
-      now: new Date(),
+      now: more.now ?? new Date(),
     });
     this.#before.set(scope.group, { repository, bundle });
     const shelf: Shelf = { scope, sequence: bundle.sequence, timestampVersion: repository.versions.timestamp, objects: new Map(), lists: new Map() };
@@ -167,6 +169,8 @@ export class ScriptedGateway {
   readonly statements: Statement[] = [];
   /** Objects as they were handed out, `kind/name`. */
   readonly served: string[] = [];
+  /** What the provider says the time is when a device asks; undefined: it does not answer. */
+  time: () => number | undefined = () => Date.now();
   /** How a statement is answered; undefined: not at all. */
   receipt: (statement: Statement) => Pick<Receipt, 'outcome' | 'highest'> | undefined = ({ counter }) => ({ outcome: 'recorded', highest: counter });
   /** May alter, withhold or delay an object. */
@@ -303,6 +307,13 @@ export class ScriptedGateway {
       case 'progress':
         this.progress.push(Progress.parse(body()));
         return;
+      case 'time': {
+        const at = this.time();
+        if (at === undefined) return;
+        const tree = timeTree([TimeQuestion.parse(body()).nonce]);
+        const signed = seal(Buffer.from(JSON.stringify({ type: 'time', nonce: tree.root, at: new Date(at).toISOString() })), this.#vendor.provider);
+        return await this.broker.send(from, down(from, 'time'), Buffer.from(JSON.stringify({ signed, index: 0, path: [] })));
+      }
       case 'statement':
         return await this.#statement(from, Signed.parse(body()));
     }

@@ -1,5 +1,6 @@
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
+import { TimeDesk } from '../../provider/time-desk.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import type { GatewayIdentity, Identity, Scope } from '../../shared/base/identity.ts';
 import { silentLog } from '../../shared/base/log.ts';
@@ -14,7 +15,7 @@ import { ObjectServer } from '../../shared/net/exchange/server.ts';
 import { createSigningKey, type SigningKey } from '../../shared/trust/keys.ts';
 import { buildGroupRepository, daysFrom, type GroupRepository, renewTimestamp } from '../../shared/trust/repository.ts';
 import { signRelease, signRoot, signTargets } from '../../shared/trust/sign.ts';
-import { GatewayHello, type Offer, Progress, type Receipt, Seen, Signed, Statement, Want } from '../../shared/wire/messages.ts';
+import { GatewayHello, type Offer, Progress, type Receipt, Seen, Signed, Statement, TimeQuestion, Want } from '../../shared/wire/messages.ts';
 import { down, parseUp, UP_FILTERS } from '../../shared/wire/topics.ts';
 
 const EXPIRES = daysFrom(new Date(), 365);
@@ -263,6 +264,11 @@ export class ScriptedProvider {
       case 'statement':
         await this.#statement(from, Signed.parse(body()));
         break;
+      case 'time': {
+        const signed = await new TimeDesk({ credentials: this.#credentials, clock: systemClock }).answer(from, TimeQuestion.parse(body()));
+        await this.broker.send(from, down(from, 'time'), Buffer.from(JSON.stringify(signed)));
+        break;
+      }
       default:
         throw new Error(`unexpected ${verb}`);
     }

@@ -242,9 +242,9 @@ describe('statements', () => {
       counter: 1,
       at: new Date().toISOString(),
     } as const;
-    expect(() => openReceipt(receiptFor(statement, {}, other), device, mine.rootPem, Date.now())).toThrow(/signed by a device/);
+    expect(() => openReceipt(receiptFor(statement, {}, other), device, mine.rootPem, { now: Date.now() })).toThrow(/signed by a device/);
     const stranger = receiptFor(statement, { device: 'ct-2' });
-    expect(() => openReceipt(stranger, device, mine.rootPem, Date.now())).toSatisfy((check: () => unknown) => {
+    expect(() => openReceipt(stranger, device, mine.rootPem, { now: Date.now() })).toSatisfy((check: () => unknown) => {
       try {
         check();
         return false;

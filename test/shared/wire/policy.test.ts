@@ -69,8 +69,8 @@ describe('mayPublish', () => {
     const allowed: Record<string, readonly string[]> = {
       provider: [],
       ops: ['request'],
-      gateway: ['hello', 'want', 'statement', 'progress', 'seen'],
-      device: ['hello', 'want', 'statement', 'progress'],
+      gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time'],
+      device: ['hello', 'want', 'statement', 'progress', 'time'],
     };
     for (const speaker of world)
       for (const owner of world)
