@@ -12,7 +12,7 @@ import { type Identity, identityPath } from '../../shared/base/identity.ts';
 import type { Options } from '../command.ts';
 import { opsAddress } from '../connection.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
-import { clock, disk, factoryRoot, lanInterface } from './machine.ts';
+import { clock, disk, factoryRoot, lanInterface, trustedTime } from './machine.ts';
 import { providerAnswers, reach } from './reach.ts';
 
 const DAY = 24 * 60 * 60 * 1000;
@@ -82,6 +82,7 @@ async function gateway(file: string): Promise<Finding[]> {
     ...findings,
     await factoryRoot(config.root),
     await disk('disk', config.data),
+    await trustedTime(config.data, systemClock.now()),
     lanInterface(config.lan.host, config.lan.interface ?? config.lan.host),
     ...(credentials === undefined ? [] : [await reach('line', line, credentials, (identity) => identity.role === 'provider')]),
   ];
@@ -101,6 +102,7 @@ async function agent(file: string): Promise<Finding[]> {
     ...findings,
     await factoryRoot(config.root),
     await disk('disk', config.data),
+    await trustedTime(config.data, systemClock.now()),
     await disk('apps', config.install.directory),
     lanInterface(config.lan.host, config.lan.interface ?? config.lan.host),
     ...(credentials === undefined || address === undefined ? [] : [await reach('gateway', parseAddress(address), credentials, ours)]),

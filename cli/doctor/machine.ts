@@ -3,7 +3,9 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { systemCode, WardcastError } from '../../shared/base/errors.ts';
-import { FREE_SPACE_RESERVE } from '../../shared/base/limits.ts';
+import { CLOCK_TOLERANCE, FREE_SPACE_RESERVE, WALL_AHEAD_MAX } from '../../shared/base/limits.ts';
+import { silentLog } from '../../shared/base/log.ts';
+import { readTrustedTime } from '../../shared/store/time-file.ts';
 import { bytesText } from '../units.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 
@@ -67,6 +69,7 @@ export function lanInterface(host: string, mdns: string): Finding {
 
 /** Seconds that a clock may be off before certificates and people are confused. */
 const CLOCK_EARLIEST = Date.UTC(2025, 0, 1);
+const CLOCK_LATEST = Date.UTC(2060, 0, 1);
 
 /** A clock that is plainly wrong; one that is a little off shows when the provider is asked. */
 export function clock(now: number): Finding {
@@ -79,7 +82,28 @@ export function clock(now: number): Finding {
       }),
     );
   }
+  if (now > CLOCK_LATEST) {
+    return fail(
+      'clock',
+      new WardcastError('CERT_EXPIRED', `This machine believes it is ${text}: certificates will seem to have expired`, {
+        remedy: 'Set the clock, and switch on time synchronisation (timedatectl set-ntp true).',
+      }),
+    );
+  }
   return ok('clock', text);
+}
+
+/** What an agent or gateway knows of the time from signatures, beside what this machine believes. */
+export async function trustedTime(data: string, now: number): Promise<Finding> {
+  const known = await readTrustedTime(data, silentLog);
+  if (known === undefined) return ok('time', 'Nothing is known yet: the daemon asks the provider when it is connected');
+  const bound = new Date(known).toISOString();
+  if (now >= known - CLOCK_TOLERANCE && now - known <= WALL_AHEAD_MAX) return ok('time', `${bound} or later, by signatures`);
+  return warn(
+    'time',
+    `The clock says ${new Date(now).toISOString()}, and signatures show that it is ${bound} or later`,
+    'Wardcast goes by the signatures; set the clock, so that logs and other software are right too.',
+  );
 }
 
 /** The signed root a daemon starts to trust from. */
