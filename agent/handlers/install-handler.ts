@@ -1,20 +1,8 @@
-import type { Manifest } from '../../shared/bundle/manifest.ts';
+import type { AcceptedRelease, InstalledRelease } from '../../shared/bundle/decide.ts';
 import type { ChunkFetcher } from '../../shared/store/chunk-fetcher.ts';
 import type { CallOptions } from '../../shared/store/chunk-source.ts';
 
-/** A release that the agent accepted: its verified manifest and the manifest's own hash. */
-export interface AcceptedRelease {
-  readonly application: string;
-  readonly version: string;
-  readonly manifestHash: string;
-  readonly manifest: Manifest;
-}
-
-export interface InstalledRelease {
-  readonly application: string;
-  readonly version: string;
-  readonly manifestHash: string;
-}
+export type { AcceptedRelease, InstalledRelease } from '../../shared/bundle/decide.ts';
 
 export interface StageOptions extends CallOptions {
   /** Told once, before the first fetch: bytes of content that are not on the device yet, each chunk once. */

@@ -1,9 +1,9 @@
 import { Turns } from '../../shared/base/each.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import type { Log } from '../../shared/base/log.ts';
+import { downgradeRefusal } from '../../shared/bundle/decide.ts';
 import type { ChunkFetcher } from '../../shared/store/chunk-fetcher.ts';
 import type { Confirmation } from '../../shared/wire/messages.ts';
-import { downgradeRefusal } from '../accept/decide.ts';
 import type { AcceptedRelease, InstallHandler, StagedChunks } from '../handlers/install-handler.ts';
 import type { JournalEntry } from './entry.ts';
 import type { Journal } from './journal.ts';

@@ -2,7 +2,7 @@ import type { Clock } from '../../shared/base/clock.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { INSTALL_RETRY_MAX, INSTALL_RETRY_MIN } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
-import type { Decision } from '../accept/decide.ts';
+import type { Decision } from '../../shared/bundle/decide.ts';
 import type { Installer } from './installer.ts';
 import type { Journal } from './journal.ts';
 import { isPassing } from './passing.ts';

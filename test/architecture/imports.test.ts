@@ -41,7 +41,7 @@ describe('import directions', () => {
     ['certs', "import '../../shared/net/broker.ts';", 'certs-imports-only-downwards'],
     ['agent', "import '../../gateway/ledger.ts';", 'agent-knows-no-other-role'],
     ['gateway', "import '../../provider/plan.ts';", 'gateway-knows-no-other-role'],
-    ['provider', "import '../../agent/accept/decide.ts';", 'provider-knows-no-other-role'],
+    ['provider', "import '../../agent/accept/verify.ts';", 'provider-knows-no-other-role'],
     ['cli', "import '../../provider/main.ts';", 'nobody-imports-a-main'],
     ['agent', "import 'mqtt';", 'mqtt-and-mdns-only-in-net'],
     ['provider', "import 'aedes';", 'mqtt-and-mdns-only-in-net'],

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Decision } from '../../../agent/accept/decide.ts';
 import { STATES } from '../../../agent/install/entry.ts';
 import type { Verdict } from '../../../agent/install/journal.ts';
 import { nextStep } from '../../../agent/install/resume.ts';
@@ -7,6 +6,7 @@ import { Scheduler, type SchedulerOptions } from '../../../agent/install/schedul
 import { WardcastError } from '../../../shared/base/errors.ts';
 import { INSTALL_RETRY_MAX, MAX_FAILED_STARTS } from '../../../shared/base/limits.ts';
 import { silentLog } from '../../../shared/base/log.ts';
+import type { Decision } from '../../../shared/bundle/decide.ts';
 import { madeRelease } from '../../support/made-release.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decide, type Situation } from '../../../agent/accept/decide.ts';
 import type { InstalledRelease } from '../../../agent/handlers/install-handler.ts';
 import type { Bundle } from '../../../shared/bundle/bundle.ts';
+import { decide, type Situation } from '../../../shared/bundle/decide.ts';
 import { compareVersions } from '../../../shared/bundle/version.ts';
 import { type MadeRelease, madeRelease } from '../../support/made-release.ts';
 

@@ -1,7 +1,20 @@
-import type { Bundle, BundleRelease } from '../../shared/bundle/bundle.ts';
-import type { Manifest } from '../../shared/bundle/manifest.ts';
-import { compareVersions } from '../../shared/bundle/version.ts';
-import type { AcceptedRelease, InstalledRelease } from '../handlers/install-handler.ts';
+import type { Bundle, BundleRelease } from './bundle.ts';
+import type { Manifest } from './manifest.ts';
+import { compareVersions } from './version.ts';
+
+/** A release that the agent accepted: its verified manifest and the manifest's own hash. */
+export interface AcceptedRelease {
+  readonly application: string;
+  readonly version: string;
+  readonly manifestHash: string;
+  readonly manifest: Manifest;
+}
+
+export interface InstalledRelease {
+  readonly application: string;
+  readonly version: string;
+  readonly manifestHash: string;
+}
 
 /** Everything a decision depends on. */
 export interface Situation {
