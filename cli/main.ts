@@ -29,6 +29,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'devices', description: 'devices with their state, or as gateways see them (--seen)', load: () => import('./commands/devices.ts') },
   { name: 'watch', description: 'live progress of every transfer and installation', load: () => import('./commands/watch.ts') },
   { name: 'trace', description: 'all that is recorded about one release, or about one device', load: () => import('./commands/trace.ts') },
+  { name: 'explain', description: 'every barrier between a device and a release, and which one stops it', load: () => import('./commands/explain.ts') },
   { name: 'policy', description: 'who may hear and say what, as a list for other brokers', load: () => import('./commands/policy.ts') },
   { name: 'registry', description: 'replay the record log and compare it with the registry', load: () => import('./commands/registry.ts') },
   { name: 'tuf-client', description: 'verify any TUF repository over http', load: () => import('./commands/tuf-client.ts') },

@@ -96,7 +96,20 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       offline = await readOfflineMetadata(o.trust);
       return offline;
     };
-    const desk = { registry, chunks, manifests, index, uploads: new Uploads([chunks, manifests]), reports, offers, offline: rereadOffline, clock };
+    const { trustDomain } = credentials;
+    const desk = {
+      registry,
+      chunks,
+      manifests,
+      index,
+      uploads: new Uploads([chunks, manifests]),
+      repositories,
+      reports,
+      offers,
+      offline: rereadOffline,
+      trustDomain,
+      clock,
+    };
     const ops = new OpsDesk({ desk, broker, log });
 
     registry.onEntry((entry) => {

@@ -5,6 +5,7 @@ import { MAX_REPLY_ROWS } from '../../shared/base/limits.ts';
 import type { ChunkStore } from '../../shared/store/chunk-source.ts';
 import type { ChunkIndex } from '../deliver/chunk-index.ts';
 import type { Offers } from '../deliver/offers.ts';
+import type { Repositories } from '../deliver/repositories.ts';
 import type { OfflineMetadata } from '../deliver/trust-directory.ts';
 import { Change } from '../registry/changes.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -18,10 +19,13 @@ export interface Desk {
   readonly manifests: ChunkStore;
   readonly index: ChunkIndex;
   readonly uploads: Uploads;
+  readonly repositories: Repositories;
   readonly reports: Reports;
   readonly offers: Pick<Offers, 'connected'>;
   /** Read anew: the vendor may just have delegated a new application. */
   readonly offline: () => Promise<OfflineMetadata>;
+  /** Of all certificates under the provider's root. */
+  readonly trustDomain: string;
   readonly clock: Clock;
 }
 export interface Call {

@@ -11,6 +11,7 @@ import type { Desk, Handler } from './action.ts';
 import { currentList, currentSet } from './current.ts';
 import { customerAdd, customerList } from './customer.ts';
 import { deviceAdd, deviceList, deviceRemove, deviceSeen } from './device.ts';
+import { explain } from './explain.ts';
 import { groupAdd, groupList } from './group.ts';
 import { logList, registryCheck } from './log.ts';
 import { releaseList, releaseOffer, releasePublish, releaseWithdraw } from './release.ts';
@@ -46,6 +47,7 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   status,
   trace,
   'trace.device': traceDevice,
+  explain,
   'registry.check': registryCheck,
   'log.list': logList,
 };

@@ -42,7 +42,7 @@ export const traceDevice = action(OPS_ACTIONS['trace.device'], async (desk, { cu
   };
 });
 
-async function theDevice({ registry }: Desk, customer: string | undefined, device: string): Promise<DeviceRow> {
+export async function theDevice({ registry }: Pick<Desk, 'registry'>, customer: string | undefined, device: string): Promise<DeviceRow> {
   const found: DeviceRow[] = [];
   for await (const row of registry.list(prefixes.devices(customer))) if (row.device === device) found.push(row);
   const [first, ...others] = found;

@@ -314,6 +314,8 @@ export const MAX_MISSING_NAMES = 3500;
 export const MAX_OPS_REQUESTS = 64;
 /** Rows in one reply to an ops request. */
 export const MAX_REPLY_ROWS = 2000;
+/** Bundles that `explain` names, of all that contain a release; how many there are it says besides. */
+export const MAX_EXPLAINED_BUNDLES = 50;
 /** Bundles of each group and site whose bytes `status` shows: the newest. */
 export const BUNDLES_SHOWN = 3;
 /** Bytes of chunk cache budget of a gateway by default. */

@@ -99,6 +99,17 @@ export const SiteRow = z.strictObject({
 });
 export const LogRow = z.strictObject({ sequence: Count, hash: Sha256, at: Time, actor: z.string(), change: z.looseObject({ type: z.string() }) });
 
+/** One barrier between a device and a release, looked at alone. */
+export const BarrierRow = z.strictObject({
+  barrier: z.string(),
+  /** `none`: there is no such barrier here, or nothing to keep from. */
+  state: z.enum(['stands', 'passes', 'none']),
+  /** The function that decides, and what it said. */
+  rule: z.string(),
+  detail: z.string(),
+  values: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string())])),
+});
+
 const action = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R): { params: P; result: R } => ({ params, result });
 const None = z.strictObject({});
 const Done = z.strictObject({ sequence: Count });
@@ -172,6 +183,23 @@ export const OPS_ACTIONS = {
   'trace.device': action(
     z.strictObject({ customer: Id.optional(), device: Id, limit: z.int().min(1).max(MAX_REPLY_ROWS).default(200) }),
     z.strictObject({ device: Device, installations: z.array(InstallationRow), entries: z.array(LogRow) }),
+  ),
+  /**
+   * Every barrier between a device and a release, asked of the functions that the doors ask. With `site` and `group`: as if a certificate said so, whatever
+   * the registry says.
+   */
+  explain: action(
+    z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional(), device: Id, application: Id, version: Version }),
+    z.strictObject({
+      device: Device,
+      release: ReleaseRow,
+      /** Groups whose bundles name the release, the first of them, and how many there are. */
+      bundles: z.array(z.strictObject({ customer: Id, site: Id, group: Id, sequence: Count, current: z.boolean() })),
+      bundleCount: Count,
+      barriers: z.array(BarrierRow),
+      entitled: z.boolean(),
+      verdict: z.string(),
+    }),
   ),
   /** Replays the log into an empty registry and compares. */
   'registry.check': action(None, z.strictObject({ entries: Count, head: Sha256, rows: Count, differences: z.array(z.string()).max(100) })),
