@@ -1,14 +1,15 @@
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError } from '../shared/base/errors.ts';
 import { type Scope, scopePath } from '../shared/base/identity.ts';
-import { PLAN_DEBOUNCE, PLAN_RETRY_MAX, PLAN_RETRY_MIN } from '../shared/base/limits.ts';
+import { PLAN_DEBOUNCE, PLAN_RETRY_MAX, PLAN_RETRY_MIN, SURVEY_FROM } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Content, DeviceSnapshot, GroupSnapshot, Plan, PublishedRelease } from './plan.ts';
 import { plan } from './plan.ts';
 import type { LogEntry } from './record/log.ts';
 import type { Registry } from './registry/registry.ts';
 import { type RevokedRow, revokedKeys, stillNames } from './registry/revoked.ts';
-import { type DeviceRow, keys, prefixes, type Standing } from './registry/rows.ts';
+import { keys, prefixes, type Standing } from './registry/rows.ts';
+import { surveyMembers, surveyRunning } from './survey.ts';
 
 export interface PlannerParts {
   readonly registry: Registry;
@@ -125,7 +126,7 @@ export class Planner {
         return;
       }
       try {
-        await this.#act(plan(await this.#snapshot()));
+        await this.#lookAtAll();
         failures = 0;
       } catch (error) {
         // The registry cannot be read; what was to be looked at still is.
@@ -135,9 +136,22 @@ export class Planner {
     }
   }
 
-  async #act({ bundles, offers, due }: Plan): Promise<void> {
-    const { assign, offer, log } = this.#parts;
-    if (due.length > 0) log.info('plan.due', { devices: due.length, bundles: bundles.length, offers: offers.length });
+  /** One group after the other, so that memory holds one customer's devices at most. */
+  async #lookAtAll(): Promise<void> {
+    const sum = { devices: 0, bundles: 0, offers: 0 };
+    if (this.#releasesStale) await this.#readReleases();
+    for await (const group of this.#snapshots()) {
+      const found = plan({ groups: [group], releases: this.#releases });
+      sum.devices += found.due.length;
+      sum.bundles += found.bundles.length;
+      sum.offers += found.offers.length;
+      await this.#act(found);
+    }
+    if (sum.devices > 0) this.#parts.log.info('plan.due', sum);
+  }
+
+  async #act({ bundles, offers }: Plan): Promise<void> {
+    const { assign, offer } = this.#parts;
     for (const { customer, site, group, ...content } of bundles) {
       const scope: Scope = { customer, site, group };
       await this.#attempt('bundle.failed', scope, async () => {
@@ -186,35 +200,50 @@ export class Planner {
     return Math.min(PLAN_RETRY_MAX, PLAN_RETRY_MIN * 2 ** Math.min(16, failures - 1)) * (0.5 + random() / 2);
   }
 
-  async #snapshot(): Promise<{ groups: GroupSnapshot[]; releases: ReadonlyMap<string, ReadonlyMap<string, PublishedRelease>> }> {
+  async *#snapshots(): AsyncGenerator<GroupSnapshot> {
+    // All groups are the others too, as long as nothing of them was looked at yet.
+    if (this.#wide.has(undefined)) this.#wide = new Set([undefined]);
     for (const which of this.#wide) {
       // First out, then looked at: a change that comes meanwhile is looked at once more.
       this.#wide.delete(which);
-      await this.#widen(which).catch((error: unknown) => {
+      try {
+        yield* this.#wideSnapshots(which);
+      } catch (error) {
         this.#wide.add(which);
         throw error;
-      });
-    }
-    if (this.#releasesStale) await this.#readReleases();
-    const dirty = this.#dirty;
-    this.#dirty = new Map();
-    const groups: GroupSnapshot[] = [];
-    for (const { scope, devices } of dirty.values()) {
-      try {
-        if (await this.#isRetired(scope.customer)) continue;
-        groups.push(await this.#group(scope, devices));
-      } catch (error) {
-        this.#failed('plan.failed', scope, error);
       }
     }
-    return { groups, releases: this.#releases };
+    const dirty = this.#dirty;
+    this.#dirty = new Map();
+    for (const { scope, devices } of dirty.values()) {
+      const group = await this.#group(scope, () => this.#named(scope, devices));
+      if (group !== undefined) yield group;
+    }
   }
 
-  async #widen(which: string | undefined): Promise<void> {
+  /** All groups, or one group of a customer at all its sites. */
+  async *#wideSnapshots(which: string | undefined): AsyncGenerator<GroupSnapshot> {
     const { registry } = this.#parts;
-    const [customer, group] = which?.split('/') ?? [];
-    for await (const row of registry.list(prefixes.bundles(customer))) if (group === undefined || row.group === group) this.#mark(row, undefined);
-    for await (const row of registry.list(prefixes.members(customer))) if (group === undefined || row.group === group) this.#mark(row, undefined);
+    const [only, group] = which?.split('/') ?? [];
+    const customers: string[] = [];
+    if (only === undefined) for await (const { customer } of registry.list(prefixes.customers())) customers.push(customer);
+    else customers.push(only);
+    for (const customer of customers) {
+      const groups = new Map(await surveyMembers(registry, customer, group));
+      for await (const { site, group: name } of registry.list(prefixes.bundles(customer))) {
+        if ((group === undefined || name === group) && !groups.has(`${site}/${name}`))
+          groups.set(`${site}/${name}`, { scope: { customer, site, group: name }, devices: [] });
+      }
+      const devices = [...groups.values()].reduce((sum, one) => sum + one.devices.length, 0);
+      // Where the survey fails each device is read by itself, so that a damaged row costs its own group alone.
+      const running = devices < SURVEY_FROM ? undefined : await surveyRunning(registry, customer).catch(() => undefined);
+      for (const { scope, devices: names } of groups.values()) {
+        const found = await this.#group(scope, async () =>
+          running === undefined ? this.#eachOf(customer, names) : names.map((device) => ({ device, running: running.get(device) })),
+        );
+        if (found !== undefined) yield found;
+      }
+    }
   }
 
   async #readReleases(): Promise<void> {
@@ -232,17 +261,22 @@ export class Planner {
     }
   }
 
-  async #group(scope: Scope, names: ReadonlySet<string> | undefined): Promise<GroupSnapshot> {
+  /** Undefined when its customer is retired, or when it cannot be read: then it is looked at again later. */
+  async #group(scope: Scope, read: () => Promise<readonly DeviceSnapshot[]>): Promise<GroupSnapshot | undefined> {
     const { registry } = this.#parts;
-    const devices: DeviceSnapshot[] = [];
-    for await (const row of this.#members(scope, names)) devices.push(deviceSnapshot(row.device, await registry.get(keys.standing(row.customer, row.device))));
-    return {
-      ...scope,
-      currents: (await registry.get(keys.current(scope.customer, scope.group))) ?? [],
-      assigned: await registry.get(keys.bundle(scope)),
-      devices,
-      ...(await this.#refused(scope)),
-    };
+    try {
+      if (await this.#isRetired(scope.customer)) return undefined;
+      return {
+        ...scope,
+        currents: (await registry.get(keys.current(scope.customer, scope.group))) ?? [],
+        assigned: await registry.get(keys.bundle(scope)),
+        devices: await read(),
+        ...(await this.#refused(scope)),
+      };
+    } catch (error) {
+      this.#failed('plan.failed', scope, error);
+      return undefined;
+    }
   }
 
   async #isRetired(customer: string): Promise<boolean> {
@@ -258,16 +292,19 @@ export class Planner {
     return { revoked, oldestCa: (await registry.get(revokedKeys.oldestCa(customer, group)))?.generation };
   }
 
-  async *#members(scope: Scope, names: ReadonlySet<string> | undefined): AsyncGenerator<DeviceRow> {
+  /** The devices named, as far as they still belong to the group; undefined: all of it. */
+  async #named(scope: Scope, names: ReadonlySet<string> | undefined): Promise<readonly DeviceSnapshot[]> {
     const { registry } = this.#parts;
-    if (names === undefined) {
-      yield* registry.list(prefixes.members(scope.customer, scope.site, scope.group));
-      return;
-    }
-    for (const name of names) {
-      const row = await registry.get(keys.member(scope, name));
-      if (row !== undefined) yield row;
-    }
+    const members: string[] = [];
+    if (names === undefined) for await (const { device } of registry.list(prefixes.members(scope.customer, scope.site, scope.group))) members.push(device);
+    else for (const name of names) if ((await registry.get(keys.member(scope, name))) !== undefined) members.push(name);
+    return this.#eachOf(scope.customer, members);
+  }
+
+  async #eachOf(customer: string, names: readonly string[]): Promise<readonly DeviceSnapshot[]> {
+    const devices: DeviceSnapshot[] = [];
+    for (const name of names) devices.push(deviceSnapshot(name, await this.#parts.registry.get(keys.standing(customer, name))));
+    return devices;
   }
 }
 

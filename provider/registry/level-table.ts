@@ -1,5 +1,6 @@
 import { Level } from 'level';
 import { systemCode, WardcastError } from '../../shared/base/errors.ts';
+import { SCAN_BYTES, SCAN_ROWS } from '../../shared/base/limits.ts';
 import { makeDirectory } from '../../shared/store/durable-file.ts';
 import { storageFailed } from '../../shared/store/storage-failed.ts';
 import type { FrozenTable, Table } from './table.ts';
@@ -37,6 +38,15 @@ class LevelTable implements Table {
 
   async *scan(from: string, to: string): AsyncGenerator<readonly [string, Buffer]> {
     yield* this.#db.iterator({ gte: from, lt: to });
+  }
+
+  async *batches(from: string, to: string): AsyncGenerator<readonly (readonly [string, Buffer])[]> {
+    const iterator = this.#db.iterator({ gte: from, lt: to, highWaterMarkBytes: SCAN_BYTES });
+    try {
+      for (let batch = await iterator.nextv(SCAN_ROWS); batch.length > 0; batch = await iterator.nextv(SCAN_ROWS)) yield batch;
+    } finally {
+      await iterator.close();
+    }
   }
 
   async commit(writes: ReadonlyMap<string, Buffer | undefined>): Promise<void> {

@@ -80,6 +80,11 @@ export class LogRegistry implements Registry {
     for await (const [, bytes] of this.#table.scan(ROWS + prefix.text, after(ROWS + prefix.text))) yield decode<T>(bytes);
   }
 
+  async *batches<T>(prefix: Prefix<T>): AsyncGenerator<readonly (readonly [string, Buffer])[]> {
+    for await (const rows of this.#table.batches(ROWS + prefix.text, after(ROWS + prefix.text)))
+      yield rows.map(([key, row]) => [key.slice(ROWS.length), row] as const);
+  }
+
   async entry(sequence: number): Promise<LogEntry | undefined> {
     const bytes = this.#table.get(logKey(sequence));
     return bytes === undefined ? undefined : decodeEntry(bytes);

@@ -17,6 +17,12 @@ export class MemoryTable implements Table {
     yield* found.sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
+  async *batches(from: string, to: string): AsyncGenerator<readonly (readonly [string, Buffer])[]> {
+    const batch: (readonly [string, Buffer])[] = [];
+    for await (const row of this.scan(from, to)) batch.push(row);
+    yield batch;
+  }
+
   async commit(writes: ReadonlyMap<string, Buffer | undefined>): Promise<void> {
     for (const [key, value] of writes) {
       if (value === undefined) this.#rows.delete(key);

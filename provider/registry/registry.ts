@@ -49,6 +49,8 @@ export interface Registry {
   get<T>(key: Key<T>): Promise<T | undefined>;
   /** In the order of keys. */
   list<T>(prefix: Prefix<T>): AsyncIterable<T>;
+  /** Keys and encoded rows, many at a time, in the order of keys. */
+  batches<T>(prefix: Prefix<T>): AsyncIterable<readonly (readonly [key: string, row: Buffer])[]>;
   entry(sequence: number): Promise<LogEntry | undefined>;
   /** From `from` on, oldest first. */
   entries(from: number): AsyncIterable<LogEntry>;

@@ -4,6 +4,8 @@ export interface Table {
   get(key: string): Buffer | undefined;
   /** Keys in [from, to), ascending, as of the moment of the call. */
   scan(from: string, to: string): AsyncIterable<readonly [key: string, value: Buffer]>;
+  /** As scan, many at a time: for whoever reads all of a large table. */
+  batches(from: string, to: string): AsyncIterable<readonly (readonly [key: string, value: Buffer])[]>;
   /** All or nothing, and durable when it resolves. */
   commit(writes: ReadonlyMap<string, Buffer | undefined>): Promise<void>;
   /** Two or more scans that see the same moment. */
