@@ -22,6 +22,7 @@ module.exports = {
   forbidden: [
     only('shared/base', []),
     only('shared/bundle', ['shared/base']),
+    only('shared/delta', ['shared/base', 'shared/bundle']),
     only('shared/trust', ['shared/base', 'shared/bundle', 'shared/store']),
     only('shared/wire', ['shared/base', 'shared/bundle']),
     only('shared/store', ['shared/base', 'shared/bundle']),

@@ -37,6 +37,8 @@ export const ERROR_CODES = {
   BUNDLE_SCOPE: 'A bundle is for another customer, site or group',
   LIMIT_EXCEEDED: 'A length or count is over its limit',
   HASH_MISMATCH: 'Content does not have the hash it was named by',
+  PATCH_INVALID: 'A patch is malformed, cut off or damaged',
+  PATCH_WRONG_BASE: 'A patch was made for another release than the one that is there',
   // trust
   METADATA_INVALID: 'Signed metadata is malformed',
   METADATA_UNTRUSTED: 'Signed metadata fails verification',

@@ -156,6 +156,13 @@ export const MAX_DELEGATIONS = 32;
 /** Milliseconds without a byte from a TUF repository over http (`wardcast tuf-client`) before it counts as gone. */
 export const METADATA_REQUEST_TIMEOUT = 30 * SECOND;
 
+/** Bytes of a changed file that a patch is made for: both versions are in memory meanwhile. Larger ones travel as chunks. */
+export const MAX_PATCH_FILE = 1024 * MiB;
+/** Operations of one file in a patch: 24 bytes each at the device. */
+export const MAX_PATCH_OPERATIONS = 1_000_000;
+/** Bytes of one frame of a patch, the unit in which a device reads it. */
+export const MAX_PATCH_FRAME = 1 * MiB;
+
 /** Bytes read from a release's file at once: several chunks per read. */
 export const READ_SIZE = 2 * MiB;
 /** Chunks on their way to the disk while a release is signed: they share directory syncs. */
