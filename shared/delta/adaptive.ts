@@ -9,7 +9,7 @@ import type { BitCoder } from './arithmetic.ts';
 const STEPS = Int32Array.from({ length: 1024 }, (_, count) => Math.trunc(4096 / (count + 1.6)));
 
 /** Cells keep their contents xor this, so that fresh memory, which is zero and costs nothing until touched, means "one half, nothing seen". */
-const HALF = 0x80000000 | 0;
+export const HALF = 0x80000000 | 0;
 
 /** The probability of a 1 in 65536ths, never 0 or 65536. */
 export function probability(cells: Int32Array, at: number): number {
@@ -22,7 +22,7 @@ export function learn(cells: Int32Array, at: number, bit: number, limit: number)
   const count = cell & 1023;
   const p = cell >>> 10;
   const distance = (bit === 1 ? 4194303 : 0) - p;
-  const moved = p + ((Math.imul(distance >> 3, STEPS[count] ?? 0)) >> 9);
+  const moved = p + (Math.imul(distance >> 3, STEPS[count] ?? 0) >> 9);
   cells[at] = ((moved << 10) | (count < limit ? count + 1 : count)) ^ HALF;
 }
 

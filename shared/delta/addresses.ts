@@ -61,7 +61,15 @@ export class Addresses {
     const code = segment?.executable === true && address !== undefined && newAddress !== undefined;
     if (code && this.#layout.machine === 'x86-64') this.#predictX86(bytes, kinds, from, length, address - from, newAddress - address);
     else if (code) this.#predictArm(bytes, from, length, address - from, newAddress - address);
-    else this.#predictData(bytes, kinds, from, length, old - from, address === undefined || newAddress === undefined ? undefined : [address - from, newAddress - address]);
+    else
+      this.#predictData(
+        bytes,
+        kinds,
+        from,
+        length,
+        old - from,
+        address === undefined || newAddress === undefined ? undefined : [address - from, newAddress - address],
+      );
   }
 
   /** `bias` + an index into `bytes` is the old address; `moved` is how far this piece itself moved. */

@@ -9,7 +9,7 @@ import { Operations } from './operations.ts';
 import { invalid, PatchReader } from './patch-reader.ts';
 import { LOOK_BACK } from './residual-model.ts';
 import { type NewFile, OldTree, PAIR_BYTES, pairDigest, type TreeFile } from './tree.ts';
-import { MAGIC, OPERATIONS_AT_ONCE, PIECE, TreeCodec, Window } from './tree-codec.ts';
+import { MAGIC, NEIGHBOURS, OPERATIONS_AT_ONCE, PIECE, TreeCodec, Window } from './tree-codec.ts';
 
 export interface ApplyOptions {
   /** In parts of any size. */
@@ -49,6 +49,7 @@ class Applier {
   readonly #codec = new TreeCodec(this.#decoder);
   readonly #window = new Window();
   readonly #copied = new Uint8Array(PIECE);
+  readonly #neighbours = new Uint8Array(2 * NEIGHBOURS);
   #expected = 0;
 
   constructor(reader: PatchReader, old: OldTree, write: ApplyOptions['write'], signal: AbortSignal | undefined) {
@@ -143,6 +144,7 @@ class Applier {
         await this.#given(index, length);
       }
       const literal = operations.literal(at);
+      if (literal > 0 && copied > 0) await this.#learn(file, from + copied);
       for (let done = 0; done < literal; done += PIECE) {
         const length = Math.min(PIECE, literal - done);
         const read = this.#oldWindow.fill(window.needed(length), file, from + copied + done - LOOK_BACK);
@@ -152,6 +154,15 @@ class Applier {
         await this.#given(index, length);
       }
     }
+  }
+
+  async #learn(file: number, position: number): Promise<void> {
+    const first = Math.max(0, position - NEIGHBOURS);
+    const last = Math.min(this.#old.files[file]?.size ?? 0, position + NEIGHBOURS);
+    const neighbours = this.#neighbours.subarray(0, last - first);
+    const read = this.#oldWindow.fill(neighbours, file, first);
+    if (read !== undefined) await read;
+    this.#codec.learn(neighbours);
   }
 
   async #given(index: number, length: number): Promise<void> {

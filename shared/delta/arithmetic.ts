@@ -11,8 +11,9 @@ export interface BitCoder {
 }
 
 export class ArithmeticEncoder implements BitCoder {
+  // All 32 bits, kept as signed numbers: V8 holds those in registers, larger ones not.
   #low = 0;
-  #high = 0xffffffff;
+  #high = -1;
   #bytes = Buffer.allocUnsafeSlow(1 << 16);
   #length = 0;
 
@@ -22,15 +23,19 @@ export class ArithmeticEncoder implements BitCoder {
   }
 
   code(bit: number, p: number): number {
-    const range = this.#high - this.#low;
-    const middle = this.#low + (range >>> 16) * p + (((range & 0xffff) * p) >>> 16);
-    if (bit === 1) this.#high = middle;
-    else this.#low = middle + 1;
-    while ((this.#low ^ this.#high) >>> 24 === 0) {
-      this.#write(this.#high >>> 24);
-      this.#low = (this.#low << 8) >>> 0;
-      this.#high = ((this.#high << 8) | 255) >>> 0;
+    let low = this.#low;
+    let high = this.#high;
+    const range = high - low;
+    const middle = (low + Math.imul(range >>> 16, p) + (Math.imul(range & 0xffff, p) >>> 16)) | 0;
+    if (bit === 1) high = middle;
+    else low = (middle + 1) | 0;
+    while ((low ^ high) >>> 24 === 0) {
+      this.#write(high >>> 24);
+      low <<= 8;
+      high = (high << 8) | 255;
     }
+    this.#low = low;
+    this.#high = high;
     return bit;
   }
 
@@ -40,13 +45,13 @@ export class ArithmeticEncoder implements BitCoder {
     for (let kept = 0; kept <= 4; kept++) {
       const mask = kept === 0 ? 0 : (0xffffffff << (32 - 8 * kept)) >>> 0;
       const value = (this.#high & mask) >>> 0;
-      if (value < this.#low) continue;
+      if (value < this.#low >>> 0) continue;
       for (let byte = 0; byte < kept; byte++) this.#write((value >>> (24 - 8 * byte)) & 255);
       break;
     }
     const bytes = Buffer.from(this.#bytes.subarray(0, this.#length));
     this.#low = 0;
-    this.#high = 0xffffffff;
+    this.#high = -1;
     this.#length = 0;
     return bytes;
   }
@@ -63,7 +68,7 @@ export class ArithmeticEncoder implements BitCoder {
 
 export class ArithmeticDecoder implements BitCoder {
   #low = 0;
-  #high = 0xffffffff;
+  #high = -1;
   #value = 0;
   #bytes: Uint8Array = new Uint8Array(0);
   #at = 0;
@@ -71,11 +76,11 @@ export class ArithmeticDecoder implements BitCoder {
   /** Goes on with what one `end` of the encoder gave. */
   start(bytes: Uint8Array): void {
     this.#low = 0;
-    this.#high = 0xffffffff;
+    this.#high = -1;
     this.#bytes = bytes;
     this.#at = 0;
     this.#value = 0;
-    for (let byte = 0; byte < 4; byte++) this.#value = ((this.#value << 8) | this.#next()) >>> 0;
+    for (let byte = 0; byte < 4; byte++) this.#value = (this.#value << 8) | this.#next();
   }
 
   /** Bytes that were asked for beyond the last one. An honest stream needs at most four. */
@@ -89,18 +94,22 @@ export class ArithmeticDecoder implements BitCoder {
   }
 
   code(_bit: number, p: number): number {
-    const range = this.#high - this.#low;
-    const middle = this.#low + (range >>> 16) * p + (((range & 0xffff) * p) >>> 16);
+    let low = this.#low;
+    let high = this.#high;
+    const range = high - low;
+    const middle = (low + Math.imul(range >>> 16, p) + (Math.imul(range & 0xffff, p) >>> 16)) | 0;
     let bit = 0;
-    if (this.#value <= middle) {
+    if (this.#value >>> 0 <= middle >>> 0) {
       bit = 1;
-      this.#high = middle;
-    } else this.#low = middle + 1;
-    while ((this.#low ^ this.#high) >>> 24 === 0) {
-      this.#low = (this.#low << 8) >>> 0;
-      this.#high = ((this.#high << 8) | 255) >>> 0;
-      this.#value = ((this.#value << 8) | this.#next()) >>> 0;
+      high = middle;
+    } else low = (middle + 1) | 0;
+    while ((low ^ high) >>> 24 === 0) {
+      low <<= 8;
+      high = (high << 8) | 255;
+      this.#value = (this.#value << 8) | this.#next();
     }
+    this.#low = low;
+    this.#high = high;
     return bit;
   }
 

@@ -9,7 +9,7 @@ import { Operations } from './operations.ts';
 import { pairFiles } from './pair.ts';
 import { LOOK_BACK } from './residual-model.ts';
 import { OldTree, pairDigest, type TreeFile } from './tree.ts';
-import { MAGIC, OPERATIONS_AT_ONCE, PIECE, TreeCodec, Window } from './tree-codec.ts';
+import { MAGIC, NEIGHBOURS, OPERATIONS_AT_ONCE, PIECE, TreeCodec, Window } from './tree-codec.ts';
 import { writeVarint } from './varint.ts';
 
 /** Bytes of coded content after which a frame ends: what the other side needs in memory at once. */
@@ -114,6 +114,7 @@ class Maker {
         yield* this.#frameEnd(signal);
       }
       const literal = operations.literal(at);
+      if (literal > 0 && copied > 0) codec.learn(old.subarray(Math.max(0, from + copied - NEIGHBOURS), from + copied + NEIGHBOURS));
       for (let done = 0; done < literal; done += PIECE) {
         const length = Math.min(PIECE, literal - done);
         if (copied === 0) window.needed(length).fill(0);

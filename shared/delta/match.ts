@@ -12,8 +12,10 @@ const COMPARED = 64;
 const MARGIN = 9;
 /** Entries of the table at most: 128 MiB. */
 const MAX_TABLE_BITS = 25;
-/** An operation that saves fewer bytes than this is not worth its numbers. */
-const WORTH = 8;
+/** Copies of fewer bytes are not worth their numbers: from close to where the last one would have gone on, and from anywhere else. */
+const WORTH_NEAR = 12;
+const WORTH_FAR = 32;
+const NEAR = 4096;
 
 /** @param base is added to the old positions; `start` is where an alignment is expected to begin */
 export function match(old: Uint8Array, bytes: Uint8Array, base: number): Operations {
@@ -38,7 +40,11 @@ class Table {
     this.#step = old.length <= 1 << 24 ? 1 : old.length <= 1 << 26 ? 2 : Math.max(3, Math.ceil(old.length / 2 ** MAX_TABLE_BITS));
     this.#view = viewOf(old);
     this.#places = new Int32Array(1 << this.#bits);
-    for (let at = 0; at + SEED <= old.length; at += this.#step) this.#places[this.#hash(this.#view, at)] = at + 1;
+    // The first of several alike: in a long run of one byte it is the one with the most behind it.
+    for (let at = 0; at + SEED <= old.length; at += this.#step) {
+      const cell = this.#hash(this.#view, at);
+      if (this.#places[cell] === 0) this.#places[cell] = at + 1;
+    }
   }
 
   /** An old place whose next SEED bytes may be those at `at` in `view`, or -1. */
@@ -126,6 +132,7 @@ function toOperations(old: Uint8Array, bytes: Uint8Array, seeds: Seeds, base: nu
   let copy = 0;
   let literal = 0;
   let start = 0;
+  let lastShift = 0;
   for (let i = 0; i < count; i++) {
     const at = seeds.at[i] ?? 0;
     const shift = seeds.shift[i] ?? 0;
@@ -138,7 +145,9 @@ function toOperations(old: Uint8Array, bytes: Uint8Array, seeds: Seeds, base: nu
       end = begin;
     }
     // `start` ≤ `at`: this alignment's own backward part.
-    if (end - start >= WORTH || (i === 0 && end > start)) {
+    const worth = Math.abs(shift - lastShift) < NEAR ? WORTH_NEAR : WORTH_FAR;
+    if (end - start >= worth || (i === 0 && end > start)) {
+      lastShift = shift;
       if (copy > 0 || literal > 0) operations.add(copyOld + base, copy, literal);
       copyOld = start + shift;
       copy = end - start;

@@ -50,7 +50,10 @@ export class OldWindow {
     const [oldest] = this.#blocks.size >= BLOCKS ? this.#blocks : [];
     if (oldest !== undefined) this.#blocks.delete(oldest[0]);
     const length = Math.min(BLOCK, source.size - block * BLOCK);
-    const buffer = oldest !== undefined && oldest[1].buffer.byteLength === BLOCK ? new Uint8Array(oldest[1].buffer, 0, length) : new Uint8Array(new ArrayBuffer(BLOCK), 0, length);
+    const buffer =
+      oldest !== undefined && oldest[1].buffer.byteLength === BLOCK
+        ? new Uint8Array(oldest[1].buffer, 0, length)
+        : new Uint8Array(new ArrayBuffer(BLOCK), 0, length);
     await source.reader.read(buffer, block * BLOCK);
     this.#blocks.set(file * 2 ** 36 + block, buffer);
   }

@@ -1,6 +1,6 @@
 import { codeBit } from './adaptive.ts';
 import type { BitCoder } from './arithmetic.ts';
-import { hash, Mixer } from './mixer.ts';
+import { hash, Mixer, place } from './mixer.ts';
 
 /**
  * Copied bytes, given what the old release says they are: where they differ, and by how much.
@@ -12,21 +12,19 @@ import { hash, Mixer } from './mixer.ts';
  */
 
 const BLOCK = 256;
-const GROUP = 16;
+const GROUP = 8;
 const BITS = 20;
 /** Bytes before a piece that contexts look back on, and after it that they look ahead to. */
 export const LOOK_BACK = 32;
 export const LOOK_AHEAD = 8;
 
-const FLAG_INPUTS = 7;
-const VALUE_INPUTS = 7;
 const KINDS = 16;
 
 export class ResidualModel {
   readonly #blocks = new Int32Array(1 << 8);
   readonly #groups = new Int32Array(1 << 12);
-  readonly #flags = new Mixer(BITS, FLAG_INPUTS, KINDS * 8, 250);
-  readonly #values = new Mixer(BITS, VALUE_INPUTS, KINDS * 2, 250);
+  readonly #flags = new Mixer(BITS, KINDS * 8, 250);
+  readonly #values = new Mixer(BITS, KINDS * 2, 250);
   #blockHistory = 0;
   #groupHistory = 0;
   #flagHistory = 0;
@@ -73,7 +71,6 @@ export class ResidualModel {
     const d4 = ((actual[at - 4] ?? 0) - (old[at - 4] ?? 0)) & 255;
     const d8 = ((actual[at - 8] ?? 0) - (old[at - 8] ?? 0)) & 255;
     const d24 = ((actual[at - 24] ?? 0) - (old[at - 24] ?? 0)) & 255;
-    const d16 = ((actual[at - 16] ?? 0) - (old[at - 16] ?? 0)) & 255;
     // Whether adding the difference to the byte before, a lower one of the same little-endian number perhaps, carried.
     const carry = (actual[at - 1] ?? 0) < o1 ? 1 : 0;
     const word = at - (align & 3);
@@ -84,16 +81,15 @@ export class ResidualModel {
     const history = this.#flagHistory;
     const recent = history & 255;
 
-    const flags = this.#flags;
-    const f = flags.at;
-    f[0] = hash(BITS, 1, recent, kind, align);
-    f[1] = hash(BITS, 2, o0 | (o1 << 8) | (o2 << 16), history & 1, kind);
-    f[2] = hash(BITS, 3, w, known, (align & 3) | (kind << 2));
-    f[3] = hash(BITS, 4, (d4 === 0 ? 0 : 1) | (d8 === 0 ? 0 : 2) | (d16 === 0 ? 0 : 4) | (d24 === 0 ? 0 : 8), align, history & 15);
-    f[4] = hash(BITS, 5, o0 | ((old[at + 1] ?? 0) << 8) | (o1 << 16), (old[at + 2] ?? 0) | (o2 << 8), history & 3);
-    f[5] = hash(BITS, 6, d1, carry | (history & 6), kind);
-    f[6] = hash(BITS, 7, o0, kind, d8 | (d4 << 8));
-    const missed = flags.code(coder, actual[at] === o0 ? 0 : 1, kind * 8 + (history & 7));
+    const missed = this.#flags.code(
+      coder,
+      actual[at] === o0 ? 0 : 1,
+      place(BITS, hash(1, recent, kind)) + align,
+      place(BITS, hash(2, o0 | (o1 << 8) | ((old[at + 1] ?? 0) << 16), o2, history & 3)),
+      place(BITS, hash(3, w, known, kind)) + (align & 3),
+      place(BITS, hash(4, (d8 << 8) | d24, carry, d1)) + align,
+      kind * 8 + (history & 7),
+    );
     this.#flagHistory = ((history << 1) | missed) & 0xffff;
     if (missed === 0) {
       actual[at] = o0;
@@ -101,34 +97,26 @@ export class ResidualModel {
     }
 
     const wanted = ((actual[at] ?? 0) - o0) & 255;
-    const values = this.#values;
-    const v = values.at;
-    const c0 = hash(30, 11, this.#lastByKind[kind] ?? 0, kind, history & 3);
-    const c1 = hash(30, 12, w, known, (align & 3) | (kind << 2));
-    const c2 = hash(30, 13, d1, d2, carry);
-    const c3 = hash(30, 14, d4, d8, kind);
-    const c4 = hash(30, 15, d24, d16, align);
-    const c5 = hash(30, 16, o0, o1, history & 1);
-    const c6 = hash(30, 17, kind, history & 7, align);
+    const c0 = hash(11, this.#lastByKind[kind] ?? 0, kind, history & 3);
+    const c1 = hash(12, w, known, (align & 3) | (kind << 2));
+    const c2 = hash(13, d1 | (d2 << 8), carry, d4);
+    const c3 = hash(14, d8 | (d24 << 8), kind, align);
     let tree = 1;
-    for (let bit = 7; bit >= 0; bit--) {
-      v[0] = slot(c0, tree);
-      v[1] = slot(c1, tree);
-      v[2] = slot(c2, tree);
-      v[3] = slot(c3, tree);
-      v[4] = slot(c4, tree);
-      v[5] = slot(c5, tree);
-      v[6] = slot(c6, tree);
-      tree = (tree << 1) | values.code(coder, (wanted >> bit) & 1, kind * 2 + (tree === 1 ? 0 : 1));
+    for (let part = 0; part < 2; part++) {
+      const seen = part === 0 ? 0 : tree;
+      const p0 = place(BITS, c0, seen);
+      const p1 = place(BITS, c1, seen);
+      const p2 = place(BITS, c2, seen);
+      const p3 = place(BITS, c3, seen);
+      let node = 1;
+      for (let bit = 7 - 4 * part; bit >= 4 - 4 * part; bit--)
+        node = (node << 1) | this.#values.code(coder, (wanted >> bit) & 1, p0 + node, p1 + node, p2 + node, p3 + node, kind * 2 + part);
+      tree = (tree << 4) | (node & 15);
     }
     const difference = tree & 255;
     this.#lastByKind[kind] = difference;
     actual[at] = (o0 + difference) & 255;
   }
-}
-
-function slot(context: number, tree: number): number {
-  return (Math.imul(context + Math.imul(tree, 0x9e3779b1), 0x85ebca6b) >>> 0) >>> (32 - BITS);
 }
 
 function differs(a: Uint8Array, b: Uint8Array, from: number, to: number): number {

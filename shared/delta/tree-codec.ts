@@ -14,6 +14,8 @@ export const MAGIC = Buffer.from([0x57, 0x43, 0x50, 0x01]);
 export const PIECE = 32 * 1024;
 /** Operations between two places where a frame may end. */
 export const OPERATIONS_AT_ONCE = 4096;
+/** Bytes before and behind the place of new bytes in the old file that may teach how they look. */
+export const NEIGHBOURS = 2048;
 
 /** The buffers of one piece: what the old release has there, what the new one has, and what each old byte is part of. */
 export class Window {
@@ -85,6 +87,11 @@ export class TreeCodec {
   /** New bytes: `window.old` holds what follows the last copy in the old file. */
   codeLiteral(window: Window, length: number): void {
     this.#literals.code(this.coder, window.actual, window.old, LOOK_BACK, LOOK_BACK + length, length >= 4096 && isNoise(window.piece(length)));
+  }
+
+  /** Before the first piece of a literal: `neighbours` is what stands around its place in the old file. */
+  learn(neighbours: Uint8Array): void {
+    this.#literals.learn(neighbours);
   }
 
   /** After a piece: what contexts of the next one look back on. */
