@@ -115,7 +115,7 @@ describe.each(SEATS)('mosquitto with the access list for the broker of %s', (_na
     }
     expect(wrong).toEqual([]);
     expect(allowed).toBeGreaterThan(visitors.length * 6);
-  }, 20_000);
+  }, 120_000);
 
   async function marked(listener: Identity, topic: string, speaker: Identity): Promise<void> {
     const came = new Promise<void>((resolve) => marks.set(nameOf(listener), resolve));

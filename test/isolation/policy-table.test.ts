@@ -5,7 +5,10 @@ import { MAX_TOPIC } from '../../shared/base/limits.ts';
 import { covers, mayEnter, mayFetch, mayFetchScope, mayPublish, mayRead, readable, writable } from '../../shared/wire/policy.ts';
 import { everyFilter, everyTopic, hearsAll, MAY_ENTER, MAY_HAVE, nameOf, says, WORLD, witnesses } from './specification.ts';
 
-describe('the policy’s table over the small world', () => {
+/** 600,000 questions: three seconds of work, of which a crowded machine may make a minute. */
+const HANG_GUARD = 300_000;
+
+describe('the policy’s table over the small world', { timeout: HANG_GUARD }, () => {
   it('lets each identity hear exactly the topics and filters of the specification', () => {
     const wrong: string[] = [];
     const granted = new Map<string, number>();
@@ -165,7 +168,7 @@ const attempt = fleet.chain((members) =>
   fc.record({ who: fc.constantFrom(...members), what: fc.oneof({ weight: 8, arbitrary: hostileFilter(members) }, { weight: 1, arbitrary: fc.string() }) }),
 );
 
-describe('the policy in any world', () => {
+describe('the policy in any world', { timeout: HANG_GUARD }, () => {
   it('grants a subscription exactly when everything it matches is the subscriber’s by the specification', () => {
     let granted = 0;
     fc.assert(
