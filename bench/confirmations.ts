@@ -26,8 +26,8 @@ const PUBLISHERS = 50;
 const Load = z.object({ perSecond: z.number() });
 
 /**
- * Signed confirmations through the provider's recorder: verified, logged durably, projected, and answered with a signed receipt. Beside it the
- * signatures of the receipts alone, the database alone (synced batches of the recorder's size with as many bytes), and mosquitto acknowledging the same messages without keeping them.
+ * Signed confirmations through the provider's recorder: verified, logged durably, projected, and answered with a receipt under a signed head. Beside it
+ * one RSA signature for each and nothing else (what a receipt of its own would cost), the database alone (synced batches of the recorder's size with as many bytes), and mosquitto acknowledging the same messages without keeping them.
  */
 export const bench: Bench = async (context) => {
   const { quick, runs, directory, note, signal } = context;
@@ -65,7 +65,7 @@ export const bench: Bench = async (context) => {
   });
   return [
     row('wardcast', speeds.wardcast, { cpuMsEach: round(median(cpu)) }),
-    row('signatures of the receipts alone', speeds.receipts),
+    row('an RSA signature for each, nothing else', speeds.receipts),
     row(`level, synced batches of ${LOG_GROUP_COMMIT}`, speeds.level),
     row('mosquitto, QoS 1, nothing kept', speeds.mosquitto, { publishers: PUBLISHERS }),
   ];
@@ -141,7 +141,7 @@ async function found(registry: Registry): Promise<void> {
   for (const change of changes) await registry.transact('ops/bench', () => ({ result: undefined, change }));
 }
 
-/** RSA-2048 on all threads of the pool, as the recorder does it. */
+/** RSA-2048 on all threads of the pool. */
 async function receiptsAlone(provider: Credentials, count: number): Promise<number> {
   const receipt = Buffer.alloc(400, 'x');
   const start = performance.now();

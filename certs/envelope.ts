@@ -1,4 +1,4 @@
-import { constants, createHash, type KeyObject, sign, verify } from 'node:crypto';
+import { constants, type KeyObject, sign, verify } from 'node:crypto';
 import type { Moment } from '../shared/base/clock.ts';
 import { WardcastError } from '../shared/base/errors.ts';
 import type { Certified } from '../shared/base/identity.ts';
@@ -68,32 +68,36 @@ export function rememberedChains(): number {
 }
 
 interface Signer {
+  readonly chain: readonly string[];
   readonly certified: Certified;
   readonly key: KeyObject;
   readonly notBefore: number;
   readonly notAfter: number;
 }
 
-/** Least recently used first, as a Map keeps insertion order. Keyed by root and chain, so that one root's word never serves another. */
+/** Least recently used first, as a Map keeps insertion order. By root and leaf, so that one root's word never serves another; the issuers are compared. */
 const remembered = new Map<string, Signer>();
 
 function signer(chain: readonly string[], rootPem: string, { now, latest = now }: Moment): Signer {
-  // Neither PEM nor base64 has a NUL: no two different inputs join to the same bytes.
-  const id = createHash('sha256').update(rootPem).update('\0').update(chain.join('\0')).digest('base64');
+  const id = rootPem + (chain[0] ?? '');
   const known = remembered.get(id);
   remembered.delete(id);
-  if (known !== undefined && latest >= known.notBefore && now <= known.notAfter) {
+  if (known !== undefined && latest >= known.notBefore && now <= known.notAfter && sameChain(known.chain, chain)) {
     remembered.set(id, known);
     return known;
   }
   const { identity, issued, generation, leaf, notBefore, notAfter } = verifyChain(chain.map(decode), rootPem, { now, latest, usage: 'signature' });
-  const fresh: Signer = { certified: { identity, issued, generation }, key: leaf.publicKey, notBefore, notAfter };
+  const fresh: Signer = { chain, certified: { identity, issued, generation }, key: leaf.publicKey, notBefore, notAfter };
   remembered.set(id, fresh);
   if (remembered.size > MAX_VERIFIED_CHAINS) {
     const oldest = remembered.keys().next().value;
     if (oldest !== undefined) remembered.delete(oldest);
   }
   return fresh;
+}
+
+function sameChain(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((der, at) => der === b[at]);
 }
 
 /** Base64 in its one canonical form: Buffer.from would skip over anything else in silence. */

@@ -1,11 +1,11 @@
-import { open } from '../certs/envelope.ts';
 import { type Clock, momentOf } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import type { DeviceIdentity, GatewayIdentity } from '../shared/base/identity.ts';
 import { STATEMENTS_IN_FLIGHT } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
-import { type GatewayHello, Offer, type Progress, Receipt, Refused, type Seen, Signed, type TimeQuestion } from '../shared/wire/messages.ts';
+import { openReceipts } from '../shared/net/receipts.ts';
+import { type GatewayHello, Offer, type Progress, type Receipt, type Receipts, Refused, type Seen, type TimeQuestion } from '../shared/wire/messages.ts';
 import { down, parseDown, up } from '../shared/wire/topics.ts';
 import { printMessage, readMessage } from './message.ts';
 
@@ -18,7 +18,7 @@ interface Options {
   /** The newest complete bundle of each group. */
   readonly groups: () => GatewayHello['groups'];
   readonly offer: (offer: Offer) => void;
-  /** A verified receipt and its bytes; resolves when it is durably handled. */
+  /** A verified receipt, and the message that proves it to its device; resolves when it is durably handled. */
   readonly receipt: (device: DeviceIdentity, receipt: Receipt, bytes: Buffer) => Promise<void>;
   /** What came as an answer about the time, unverified. */
   readonly time: (bytes: Buffer) => void;
@@ -113,7 +113,7 @@ export class Uplink {
         this.#o.offer(readMessage(Offer, delivery.payload));
         break;
       case 'receipt':
-        await this.#receipt(delivery.payload);
+        await this.#receipts(delivery.payload);
         break;
       case 'time':
         this.#o.time(delivery.payload);
@@ -127,14 +127,17 @@ export class Uplink {
     delivery.accept();
   }
 
-  async #receipt(bytes: Buffer): Promise<void> {
-    const { identity, payload } = open(readMessage(Signed, bytes), this.#o.rootPem, momentOf(this.#o.clock));
-    if (identity.role !== 'provider') throw new WardcastError('SIGNATURE_INVALID', `A receipt is signed by a ${identity.role}, not by the provider`);
-    const receipt = readMessage(Receipt, payload);
-    const { customer, site, group, device } = receipt;
-    if (customer !== this.#o.gateway.customer || site !== this.#o.gateway.site) {
-      throw new WardcastError('PROTOCOL_VIOLATION', `A receipt is for ${customer}/${site}, not for this site`);
-    }
-    await this.#o.receipt({ role: 'device', customer, site, group, device }, receipt, bytes);
+  async #receipts(bytes: Buffer): Promise<void> {
+    const { signed, receipts } = openReceipts(bytes, this.#o.rootPem, momentOf(this.#o.clock));
+    await Promise.all(
+      receipts.map(async ({ receipt, proof }) => {
+        const { customer, site, group, device } = receipt;
+        if (customer !== this.#o.gateway.customer || site !== this.#o.gateway.site) {
+          throw new WardcastError('PROTOCOL_VIOLATION', `A receipt is for ${customer}/${site}, not for this site`);
+        }
+        const one: Receipts = { head: signed, receipts: [proof] };
+        await this.#o.receipt({ role: 'device', customer, site, group, device }, receipt, printMessage(one));
+      }),
+    );
   }
 }

@@ -25,6 +25,7 @@ import { Events, logRow } from './events.ts';
 import { ProviderTally, providerMetrics } from './metrics.ts';
 import type { Content } from './plan.ts';
 import { Planner } from './planner.ts';
+import { ReceiptPost } from './receipt-post.ts';
 import { Recorder } from './record/recorder.ts';
 import { followRegistry, revokedEvent } from './refused.ts';
 import { openLevelRegistry } from './registry/level-registry.ts';
@@ -89,9 +90,10 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const planner = new Planner({ registry, assign, offer, clock, log, signal });
     const recorder = new Recorder({ registry, credentials: () => credentials, clock });
     const objects = new ObjectServer({ broker, log, read: objectReader({ repositories, index, manifests, chunks, log }) });
+    const receipts = new ReceiptPost({ broker, log });
     const tally = new ProviderTally();
     const time = new TimeDesk({ credentials, clock });
-    const uplink = new Uplink({ onStatement: tally.stated, time, broker, recorder, planner, offers, objects, reports, events, clock, signal, log });
+    const uplink = new Uplink({ onStatement: tally.stated, time, broker, recorder, receipts, planner, offers, objects, reports, events, clock, signal, log });
     const rereadOffline = async (): Promise<OfflineMetadata> => {
       offline = await readOfflineMetadata(o.trust);
       return offline;

@@ -11,6 +11,7 @@ import { down, type UpVerb } from '../shared/wire/topics.ts';
 import type { Offers } from './deliver/offers.ts';
 import type { Events } from './events.ts';
 import type { Planner } from './planner.ts';
+import type { ReceiptPost } from './receipt-post.ts';
 import type { Recorder } from './record/recorder.ts';
 import type { Verdict } from './record/statement.ts';
 import type { Reports } from './reports.ts';
@@ -19,6 +20,7 @@ import type { TimeDesk } from './time-desk.ts';
 export interface UplinkParts {
   readonly broker: Pick<EmbeddedBroker, 'send'>;
   readonly recorder: Recorder;
+  readonly receipts: Pick<ReceiptPost, 'post'>;
   readonly planner: Pick<Planner, 'look'>;
   readonly offers: Offers;
   readonly objects: Pick<ObjectServer, 'handle'>;
@@ -115,7 +117,7 @@ export class Uplink {
   }
 
   async #statement(from: GatewayIdentity, bytes: Buffer): Promise<void> {
-    const { recorder, planner, events, log } = this.#parts;
+    const { recorder, receipts, planner, events, log } = this.#parts;
     const { customer, site } = from;
     try {
       const { statement, verdict, sealed } = await recorder.record(bytes, from);
@@ -138,7 +140,7 @@ export class Uplink {
         log.warn('statement.refused', { customer, site, group, device, counter, code: verdict.code, message: verdict.message });
         events.tell('statement-refused', { customer, site, device, code: verdict.code, message: verdict.message });
       }
-      await this.#send(from, 'receipt', sealed);
+      await receipts.post(from, sealed);
     } catch (error) {
       if (!isWardcastError(error) || error.code === 'STORAGE_FAILED' || error.code === 'BUSY' || error.code === 'ABORTED') throw error;
       // Nobody proved to be the device: no receipt, or a liar could have a genuine statement dropped.
@@ -147,11 +149,10 @@ export class Uplink {
     }
   }
 
-  async #send(to: GatewayIdentity, verb: 'receipt' | 'time' | 'refused', body: unknown): Promise<void> {
+  async #send(to: GatewayIdentity, verb: 'time' | 'refused', body: unknown): Promise<void> {
     try {
       await this.#parts.broker.send(to, down(to, verb), Buffer.from(JSON.stringify(body), 'utf8'));
     } catch (error) {
-      // It will send the statement again, and get the receipt then.
       this.#parts.log.info('uplink.answer-lost', { gateway: identityPath(to), verb, error: toWardcastError(error) });
     }
   }

@@ -91,7 +91,7 @@ export class Statements implements Reporter {
     const { device, credentials, clock, log, outbox } = this.#o;
     let receipt: Receipt;
     try {
-      receipt = openReceipt(payload, device, credentials.rootPem, momentOf(clock));
+      ({ receipt } = openReceipt(payload, device, credentials.rootPem, momentOf(clock)));
     } catch (error) {
       log.warn('receipt.refused', { error });
       return false;

@@ -1,6 +1,4 @@
-import type { Credentials } from '../../certs/credentials.ts';
-import { sealAside } from '../../certs/envelope.ts';
-import type { Receipt, Signed, Statement } from '../../shared/wire/messages.ts';
+import type { Receipt, Statement } from '../../shared/wire/messages.ts';
 import type { Verdict } from './statement.ts';
 
 /** Where a recorded statement stands in the log. */
@@ -32,8 +30,4 @@ export function receiptFor(
     ...(entry === undefined ? {} : { entry: { sequence: entry.sequence, hash: entry.hash } }),
     at,
   };
-}
-
-export function sealReceipt(receipt: Receipt, credentials: Credentials): Promise<Signed> {
-  return sealAside(Buffer.from(JSON.stringify(receipt), 'utf8'), credentials);
 }

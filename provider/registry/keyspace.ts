@@ -1,11 +1,13 @@
 import type { LogEntry } from '../record/log.ts';
 import { padded } from './rows.ts';
 
-/** How the registry lies in its table: four key spaces, each a letter and `!`. Values are JSON, blobs raw bytes. */
+/** How the registry lies in its table: five key spaces, each a letter and `!`. Values are JSON, blobs raw bytes. */
 export const LOG = 'l!';
 export const ROWS = 'r!';
 export const BLOBS = 'b!';
 export const NOTES = 'n!';
+/** Tiles of the Merkle tree over the log. */
+export const TILES = 't!';
 /** The head stands among the rows: so they prove how long the log has to be. */
 export const HEAD = `${ROWS}head`;
 
@@ -16,6 +18,10 @@ export function logKey(sequence: number): string {
 /** The first key after all that start with `prefix`: `~` and below is all that keys contain. */
 export function after(prefix: string): string {
   return `${prefix}\u{10ffff}`;
+}
+
+export function tileKey(level: number, index: number): string {
+  return `${TILES}${level}!${padded(index)}`;
 }
 
 export function encode(value: unknown): Buffer {

@@ -1,11 +1,12 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import { timestamp } from '../../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
-import { LOG_GROUP_COMMIT, MAX_QUEUED_CHANGES } from '../../shared/base/limits.ts';
+import { CHAINS_REMEMBERED, LOG_GROUP_COMMIT, MAX_QUEUED_CHANGES } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
-import { chain, EMPTY, type Head, type LogEntry } from '../record/log.ts';
+import { broken, chain, EMPTY, type Head, type LogEntry } from '../record/log.ts';
+import { LogTree } from '../record/log-tree.ts';
 import { checkTable } from './check.ts';
-import { after, BLOBS, decode, decodeEntry, encode, HEAD, LOG, logKey, NOTES, ROWS } from './keyspace.ts';
+import { after, BLOBS, decode, decodeEntry, encode, HEAD, LOG, logKey, NOTES, ROWS, tileKey } from './keyspace.ts';
 import { project, type Read } from './project.ts';
 import type { Checked, Decision, Note, Registry } from './registry.ts';
 import type { Key, Prefix } from './rows.ts';
@@ -18,11 +19,14 @@ interface Waiting {
 
 /** The registry on any ordered table: group commit, one writer, fail-stop. */
 export class LogRegistry implements Registry {
+  readonly tree: LogTree;
   readonly #table: Table;
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #listeners = new Set<(entry: LogEntry) => void>();
   readonly #failureListeners: ((error: Error) => void)[] = [];
+  /** Blobs of which it is known that they are on the disk. */
+  readonly #blobs = new Set<string>();
   #head: Head;
   #queue: Waiting[] = [];
   #writing: Promise<void> | undefined;
@@ -34,6 +38,12 @@ export class LogRegistry implements Registry {
     this.#log = log;
     const head = table.get(HEAD);
     this.#head = head === undefined ? EMPTY : decode<Head>(head);
+    const leaf = (sequence: number): string => {
+      const entry = table.get(logKey(sequence));
+      if (entry === undefined) throw broken(sequence, `entry ${sequence} is missing`);
+      return decodeEntry(entry).hash;
+    };
+    this.tree = new LogTree({ get: (level, index) => table.get(tileKey(level, index)) }, this.#head.sequence, leaf);
   }
 
   get head(): Head {
@@ -132,7 +142,8 @@ export class LogRegistry implements Registry {
   }
 
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
-    const batch = new Batch(this.#table, this.#head);
+    if (this.#blobs.size > CHAINS_REMEMBERED) this.#blobs.clear();
+    const batch = new Batch(this.#table, this.#head, this.tree, this.#blobs);
     const decided: { done: () => void; fail: (error: unknown) => void }[] = [];
     for (const { run, fail } of group) {
       try {
@@ -141,6 +152,7 @@ export class LogRegistry implements Registry {
         fail(error);
       }
     }
+    if (batch.entries.length > 0) batch.stage(HEAD, batch.head);
     try {
       // Power cut here? Nobody was told anything yet: the whole group is there afterwards, or nothing of it.
       if (batch.writes.size > 0) await this.#table.commit(batch.writes);
@@ -164,17 +176,31 @@ class Batch {
   readonly entries: LogEntry[] = [];
   head: Head;
   readonly #table: Table;
+  readonly #tree: LogTree;
+  readonly #blobs: Set<string>;
+  /** As the table had it: several statements of one batch look at the same rows. */
+  readonly #found = new Map<string, Buffer | undefined>();
 
-  constructor(table: Table, head: Head) {
+  constructor(table: Table, head: Head, tree: LogTree, blobs: Set<string>) {
     this.#table = table;
+    this.#tree = tree;
+    this.#blobs = blobs;
     this.head = head;
   }
 
   readonly read: Read = <T>(key: Key<T>): T | undefined => {
     const name = ROWS + key.text;
-    const bytes = this.writes.has(name) ? this.writes.get(name) : this.#table.get(name);
+    const bytes = this.writes.get(name) ?? (this.writes.has(name) ? undefined : this.#look(name));
     return bytes === undefined ? undefined : decode<T>(bytes);
   };
+
+  #look(name: string): Buffer | undefined {
+    const known = this.#found.get(name);
+    if (known !== undefined || this.#found.has(name)) return known;
+    const bytes = this.#table.get(name);
+    this.#found.set(name, bytes);
+    return bytes;
+  }
 
   append(at: string, actor: string, change: LogEntry['change']): LogEntry {
     const entry = chain(this.head, { at, actor, change });
@@ -183,7 +209,8 @@ class Batch {
     this.stage(logKey(entry.sequence), entry);
     for (const { key, value } of rows) this.stage(ROWS + key, value);
     this.head = { sequence: entry.sequence, hash: entry.hash };
-    this.stage(HEAD, this.head);
+    // The tree is ahead of the disk until the batch is written; if that fails the registry stops.
+    for (const { level, index, bytes } of this.#tree.append(entry.hash)) this.writes.set(tileKey(level, index), bytes);
     this.entries.push(entry);
     return entry;
   }
@@ -193,6 +220,8 @@ class Batch {
   }
 
   stageOnce(key: string, bytes: Buffer): void {
-    if (!this.writes.has(key) && this.#table.get(key) === undefined) this.writes.set(key, bytes);
+    if (this.#blobs.has(key) || this.writes.has(key)) return;
+    if (this.#table.get(key) === undefined) this.writes.set(key, bytes);
+    else this.#blobs.add(key);
   }
 }

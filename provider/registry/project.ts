@@ -1,7 +1,7 @@
 import { WardcastError } from '../../shared/base/errors.ts';
 import type { Scope } from '../../shared/base/identity.ts';
-import { sha256 } from '../../shared/bundle/digest.ts';
-import { Statement } from '../../shared/wire/messages.ts';
+import type { Statement } from '../../shared/wire/messages.ts';
+import { said } from '../record/said.ts';
 import type { Change, ChangeOf, RoleRef } from './changes.ts';
 import { confirmedBytes } from './moved.ts';
 import { retireCa, revoke } from './revoked.ts';
@@ -167,9 +167,7 @@ function bundleAssigned(change: ChangeOf<'bundle-assigned'>, { sequence }: Posit
 }
 
 function stated(change: ChangeOf<'statement'>, { sequence }: Position, read: Read): readonly Write[] {
-  const payload = Buffer.from(change.payload, 'base64');
-  const statement = Statement.parse(JSON.parse(payload.toString('utf8')));
-  const digest = sha256(payload);
+  const { statement, digest } = said(change);
   const { customer, device, counter } = statement;
   const before = read(keys.standing(customer, device));
   const after = heard(before, statement, digest);

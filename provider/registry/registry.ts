@@ -1,4 +1,5 @@
 import type { Head, LogEntry } from '../record/log.ts';
+import type { LogTree } from '../record/log-tree.ts';
 import type { Change } from './changes.ts';
 import type { Read } from './project.ts';
 import type { Key, Prefix } from './rows.ts';
@@ -36,6 +37,8 @@ export interface Checked {
  */
 export interface Registry {
   readonly head: Head;
+  /** The Merkle tree over the log. It may be ahead of the disk: prove nothing beyond `head`. */
+  readonly tree: Pick<LogTree, 'nodes' | 'root'>;
   /**
    * Runs `decide` on the rows as they then are; what it returns is logged, projected and synced together with what others decide
    * meanwhile. Resolves when it survives a power cut. What `decide` throws rejects this call alone, and nothing is written.

@@ -294,6 +294,13 @@ export const MAX_DISCOVERED_PER_ADDRESS = 64;
 // ── provider ────────────────────────────────────────────────────────────────────────────────────────────
 /** Changes written to the log in one synced batch. */
 export const LOG_GROUP_COMMIT = 256;
+/** Receipts under one signature of the provider: as many as wait while the one before is made, and no more, since all wait for the slowest. */
+export const RECEIPTS_PER_HEAD = 4096;
+/** Receipts in one message, 1 to 3 KiB each, and the bytes of it after which another one is begun: both keep it below MAX_CONTROL_MESSAGE. */
+export const MAX_RECEIPTS_TOLD = 64;
+export const RECEIPTS_TOLD_BYTES = 128 * KiB;
+/** Certificate chains remembered in the form in which they are kept with the log. */
+export const CHAINS_REMEMBERED = 4096;
 /** Changes waiting for the log's writer before it answers "busy": a second's worth at the rate aimed at. */
 export const MAX_QUEUED_CHANGES = 8192;
 /** Milliseconds before what a gateway said is offered to a busy log's writer again: a few of its batches. */

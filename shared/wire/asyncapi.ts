@@ -10,6 +10,7 @@ import {
   Peers,
   Progress,
   Receipt,
+  Receipts,
   Refused,
   Seen,
   Signed,
@@ -17,6 +18,7 @@ import {
   TimeAnswer,
   TimeQuestion,
   TimeStatement,
+  TreeHead,
   Want,
 } from './messages.ts';
 import { EVENTS, OPS_ACTIONS } from './ops.ts';
@@ -47,7 +49,7 @@ const SCOPE = 'customer/{customer}/site/{site}/group/{group}';
 const OBJECT_TAIL = '{objectGroup}/{kind}/{name}/{part}/{parts}';
 
 /** Payloads in JSON that travel on fixed topics, by the name they get in the document. */
-const PAYLOADS = { GatewayHello, DeviceHello, Offer, Peers, Want, Absent, Signed, Refused, Progress, Seen, TimeQuestion, TimeAnswer } as const;
+const PAYLOADS = { GatewayHello, DeviceHello, Offer, Peers, Want, Absent, Signed, Receipts, Refused, Progress, Seen, TimeQuestion, TimeAnswer } as const;
 
 const PARAMETERS: Readonly<Record<string, JsonObject>> = {
   customer: { description: 'Who bought it.' },
@@ -116,7 +118,13 @@ function conversation(): Spoken[] {
     heard(who, path, 'offer', 'Offer', 'The bundle of a group changed; no content.'),
     heard(who, path, `object/${OBJECT_TAIL}`, 'Object', 'One part of an object, raw bytes.', 0),
     heard(who, path, 'absent', 'Absent', 'Objects that are unknown or not for the asker: the same answer for both.'),
-    heard(who, path, 'receipt', 'Signed', 'The signed word of the provider on a statement (payload: Receipt).'),
+    heard(
+      who,
+      path,
+      'receipt',
+      'Receipts',
+      'The word of the provider on statements, under one signed head of its log (payload of the head: TreeHead; receipt: Receipt).',
+    ),
     heard(who, path, 'refused', 'Refused', 'A publish was refused.'),
   ];
   return [
@@ -244,7 +252,7 @@ function messages(): JsonObject {
 /** Every payload as JSON schema (draft 7, AsyncAPI's own dialect), referring to each other by name. */
 function schemas(): JsonObject {
   const registry = z.registry<{ id: string }>();
-  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, TimeStatement, ErrorBody };
+  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, TreeHead, TimeStatement, ErrorBody };
   for (const [name, { params, result }] of Object.entries(OPS_ACTIONS)) {
     named[`${name}.params`] = params;
     named[`${name}.result`] = result;

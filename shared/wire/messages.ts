@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LEDGER_BUNDLES_TOLD, MAX_TIME_PATH, MAX_WANT_NAMES } from '../base/limits.ts';
+import { LEDGER_BUNDLES_TOLD, MAX_RECEIPTS_TOLD, MAX_TIME_PATH, MAX_WANT_NAMES } from '../base/limits.ts';
 
 /** The JSON messages of both legs and of ops. Bulk (`object`) is raw bytes and has no schema. Strict: unknown keys are refused. */
 
@@ -66,6 +66,10 @@ export const Signed = z
   .meta({ id: 'Signed' });
 export type Signed = z.infer<typeof Signed>;
 
+/** Where a log ends: how many entries it has, and the root of the Merkle tree over them (RFC 9162, section 2.1). */
+export const LogPoint = z.strictObject({ size: Count, root: Sha256 }).meta({ id: 'LogPoint' });
+export type LogPoint = z.infer<typeof LogPoint>;
+
 export const RESULTS = ['installed', 'failed', 'rolled-back', 'refused'] as const;
 const Running = z.strictObject({ version: Version, manifest: Sha256 });
 const StatementBase = {
@@ -77,6 +81,8 @@ const StatementBase = {
   counter: z.int().min(1),
   /** The device's clock, for people only: nothing is decided by it. */
   at: z.iso.datetime(),
+  /** The newest end of the provider's log that the device was shown and keeps: so the log testifies against whoever rewrites it. */
+  head: LogPoint.optional(),
 };
 /** What happened to one installation, and what runs after it. */
 export const Confirmation = z
@@ -112,7 +118,7 @@ export type Confirmation = z.infer<typeof Confirmation>;
 export type Inventory = z.infer<typeof Inventory>;
 export type Statement = z.infer<typeof Statement>;
 
-/** Signed by the provider, one per statement: it is on the log. `digest` = sha256 of the statement's payload bytes. */
+/** The provider's word, one per statement: it is on the log. `digest` = sha256 of the statement's payload bytes. */
 export const Receipt = z
   .strictObject({
     type: z.literal('receipt'),
@@ -128,11 +134,37 @@ export const Receipt = z
     highest: Count,
     reason: z.string().max(500).optional(),
     /** Position and hash of the record in the provider's log. */
-    entry: z.strictObject({ sequence: Count, hash: Sha256 }).optional(),
+    entry: z.strictObject({ sequence: z.int().min(1), hash: Sha256 }).optional(),
     at: z.iso.datetime(),
   })
   .meta({ id: 'Receipt' });
 export type Receipt = z.infer<typeof Receipt>;
+
+/** Hashes of a Merkle path one after the other, lowest first, in base64: 64 at most. */
+const Path = Base64.max(2732);
+/** That the log of `size` entries is the beginning of the one whose head this comes with (RFC 9162, section 2.1.4). */
+const Since = z.strictObject({ size: Count, path: Path });
+/** What the provider signs, once for many receipts: the end of its log, and the root of the tree over the receipts' bytes. */
+export const TreeHead = z.strictObject({ type: z.literal('head'), ...LogPoint.shape, receipts: Sha256, at: z.iso.datetime() }).meta({ id: 'TreeHead' });
+export type TreeHead = z.infer<typeof TreeHead>;
+/** One receipt and what proves it: its place among the receipts of the head, and that of its entry in the log. */
+export const ReceiptProof = z.strictObject({
+  /** Base64 of the receipt, UTF-8 JSON: leaf `index` of `of`. */
+  receipt: Base64.max(8000),
+  index: Count,
+  of: z.int().min(1),
+  path: Path,
+  /** When the receipt names an entry: its path to the head's root. */
+  inclusion: Path.optional(),
+  /** From the head that the statement named. */
+  since: Since.optional(),
+});
+export type ReceiptProof = z.infer<typeof ReceiptProof>;
+/** provider → gateway: receipts under one signed head; gateway → device: that device's. `head.payload` is a TreeHead. */
+export const Receipts = z
+  .strictObject({ head: Signed, since: Since.optional(), receipts: z.array(ReceiptProof).max(MAX_RECEIPTS_TOLD) })
+  .meta({ id: 'Receipts' });
+export type Receipts = z.infer<typeof Receipts>;
 
 // ── time ────────────────────────────────────────────────────────────────────────────────────────────────
 /** device → gateway → provider: what is the time? The gateway's nonce is the root of the tree of its devices' (shared/wire/time-tree.ts). */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
-import { open, seal } from '../../certs/envelope.ts';
+import { seal } from '../../certs/envelope.ts';
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueOps, issueProvider } from '../../certs/pki-directory.ts';
 import { type Provider, startProvider } from '../../provider/provider.ts';
 import { ceremonyLayout, createKeys } from '../../provider/publish/ceremony.ts';
@@ -15,7 +15,8 @@ import { type Log, silentLog } from '../../shared/base/log.ts';
 import type { Delivery, Link } from '../../shared/net/broker.ts';
 import { cut, partsOf, type UploadPart, uploadTopic } from '../../shared/net/exchange/object-ref.ts';
 import { openLink } from '../../shared/net/link.ts';
-import { OpsReply, Receipt, Signed, type Statement } from '../../shared/wire/messages.ts';
+import { openReceipts } from '../../shared/net/receipts.ts';
+import { OpsReply, type Receipt, type Statement } from '../../shared/wire/messages.ts';
 import { OPS_ACTIONS, type OpsAction, type OpsParams, type OpsResult } from '../../shared/wire/ops.ts';
 import { down, parseDown, up } from '../../shared/wire/topics.ts';
 import { Daemon } from '../support/daemon.ts';
@@ -239,14 +240,11 @@ export class Uplinked extends Client {
   receipt({ device, counter }: { device: string; counter: number }): Promise<Receipt> {
     return this.hears((verb, payload) => {
       if (verb !== 'receipt') return undefined;
-      const receipt = readReceipt(payload, this.credentials.rootPem);
-      return receipt.device === device && receipt.counter === counter ? receipt : undefined;
+      return readReceipts(payload, this.credentials.rootPem).find((receipt) => receipt.device === device && receipt.counter === counter);
     });
   }
 }
 
-export function readReceipt(payload: Buffer, rootPem: string): Receipt {
-  const opened = open(Signed.parse(JSON.parse(payload.toString())), rootPem, { now: Date.now() });
-  if (opened.identity.role !== 'provider') throw new Error('a receipt that is not the provider\u2019s');
-  return Receipt.parse(JSON.parse(opened.payload.toString()));
+export function readReceipts(payload: Buffer, rootPem: string): readonly Receipt[] {
+  return openReceipts(payload, rootPem, { now: Date.now() }).receipts.map(({ receipt }) => receipt);
 }

@@ -49,6 +49,7 @@ it('what a gateway says while the log is behind is taken as soon as there is roo
       },
       clock,
     }),
+    receipts: { post: async () => undefined },
     planner: { look: () => undefined },
     offers: new Offers({ broker, repositories: new Repositories(registry), log: silentLog }),
     objects: { handle: () => undefined },

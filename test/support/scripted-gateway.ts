@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
+
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueProvider } from '../../certs/pki-directory.ts';
 import { Seeder } from '../../gateway/seed/seeder.ts';
 import { systemClock } from '../../shared/base/clock.ts';
@@ -34,6 +35,7 @@ import {
 import { timeTree } from '../../shared/wire/time-tree.ts';
 import { announce, down, parseUp, UP_FILTERS } from '../../shared/wire/topics.ts';
 import type { MadeRelease } from './made-release.ts';
+import { TestNotary } from './notary.ts';
 
 type VendorKeys = Readonly<Record<'root' | 'targets' | 'release' | 'assignment' | 'snapshot' | 'timestamp', SigningKey>>;
 
@@ -175,6 +177,8 @@ export class ScriptedGateway {
   receipt: (statement: Statement) => Pick<Receipt, 'outcome' | 'highest'> | undefined = ({ counter }) => ({ outcome: 'recorded', highest: counter });
   /** May alter, withhold or delay an object. */
   onRead: (kind: ObjectKind, name: string, bytes: Buffer | undefined) => Buffer | undefined | Promise<Buffer | undefined> = (_kind, _name, bytes) => bytes;
+  /** Of the provider above, whose log it is. */
+  notary: TestNotary;
   readonly #vendor: Vendor;
   readonly #objects: ObjectServer;
   readonly #seeder: Seeder;
@@ -186,6 +190,7 @@ export class ScriptedGateway {
 
   private constructor(vendor: Vendor) {
     this.#vendor = vendor;
+    this.notary = new TestNotary(vendor.provider);
     this.broker = createEmbeddedBroker({ log: silentLog, clock: systemClock });
     this.#objects = new ObjectServer({
       broker: this.broker,
@@ -327,7 +332,7 @@ export class ScriptedGateway {
     if (answer === undefined) return;
     const { customer, site, group, device, counter } = statement;
     const receipt: Receipt = { type: 'receipt', customer, site, group, device, counter, digest: sha256(payload), at: new Date().toISOString(), ...answer };
-    await this.broker.send(from, down(from, 'receipt'), Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(receipt)), this.#vendor.provider))));
+    await this.broker.send(from, down(from, 'receipt'), Buffer.from(JSON.stringify(this.notary.receipts([receipt], { knows: statement.head }))));
   }
 
   #wake(): void {

@@ -1,5 +1,4 @@
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
-import { seal } from '../../certs/envelope.ts';
 import { TimeDesk } from '../../provider/time-desk.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import type { GatewayIdentity, Identity, Scope } from '../../shared/base/identity.ts';
@@ -17,6 +16,7 @@ import { buildGroupRepository, daysFrom, type GroupRepository, renewTimestamp } 
 import { signRelease, signRoot, signTargets } from '../../shared/trust/sign.ts';
 import { GatewayHello, type Offer, Progress, type Receipt, Seen, Signed, Statement, TimeQuestion, Want } from '../../shared/wire/messages.ts';
 import { down, parseUp, UP_FILTERS } from '../../shared/wire/topics.ts';
+import { TestNotary } from './notary.ts';
 
 const EXPIRES = daysFrom(new Date(), 365);
 
@@ -75,9 +75,10 @@ export class ScriptedProvider {
   /** Chunks asked for, by hash: how many times each was handed to the line. */
   readonly asked = new Map<string, number>();
   receipts = true;
+  notary: TestNotary;
+  readonly #credentials: Credentials;
   /** May alter an object or withhold it (undefined). */
   onRead: (ref: ObjectRef, bytes: Buffer | undefined) => Buffer | undefined | Promise<Buffer | undefined> = (_ref, bytes) => bytes;
-  readonly #credentials: Credentials;
   readonly #keys: Keys;
   readonly #targets: Buffer;
   readonly #objects: ObjectServer;
@@ -90,6 +91,7 @@ export class ScriptedProvider {
 
   private constructor(credentials: Credentials, keys: Keys, applications: readonly string[]) {
     this.#credentials = credentials;
+    this.notary = new TestNotary(credentials);
     this.#keys = keys;
     const role = (key: SigningKey): { keys: SigningKey[]; threshold: number } => ({ keys: [key], threshold: 1 });
     const expires = EXPIRES;
@@ -292,6 +294,6 @@ export class ScriptedProvider {
       highest: counter,
       at: new Date().toISOString(),
     };
-    await this.broker.send(from, down(from, 'receipt'), Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(receipt)), this.#credentials))));
+    await this.broker.send(from, down(from, 'receipt'), Buffer.from(JSON.stringify(this.notary.receipts([receipt], { knows: statement.head }))));
   }
 }

@@ -16,7 +16,8 @@ import { silentLog } from '../../../shared/base/log.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import { Outbox } from '../../../shared/store/outbox.ts';
 import { openState } from '../../../shared/store/state.ts';
-import { type Receipt, Signed, Statement } from '../../../shared/wire/messages.ts';
+import { type Receipt, Receipts, Signed, Statement } from '../../../shared/wire/messages.ts';
+import { TestNotary } from '../../support/notary.ts';
 import { MemoryRows } from '../../support/power-cut.ts';
 import { Vendor } from '../../support/scripted-gateway.ts';
 
@@ -95,7 +96,12 @@ const receiptFor = (statement: Statement, more: Partial<Receipt> = {}, signer: C
     at: new Date().toISOString(),
     ...more,
   };
-  return Buffer.from(JSON.stringify(seal(Buffer.from(JSON.stringify(receipt)), signer)));
+  return Buffer.from(JSON.stringify(new TestNotary(vendor.provider).receipts([receipt], { signer })));
+};
+
+const withHead = (message: Buffer, more: Partial<Signed>): Receipts => {
+  const receipts = Receipts.parse(JSON.parse(message.toString()));
+  return { ...receipts, head: { ...receipts.head, ...more } };
 };
 
 describe('statements', () => {
@@ -225,7 +231,7 @@ describe('statements', () => {
       receiptFor(first, { counter: 99 }),
       Buffer.from('no json'),
       Buffer.from('{}'),
-      Buffer.from(JSON.stringify({ ...JSON.parse(receiptFor(first).toString()), signature: Buffer.alloc(256).toString('base64') })),
+      Buffer.from(JSON.stringify(withHead(receiptFor(first), { signature: Buffer.alloc(256).toString('base64') }))),
     ];
     for (const receipt of forged) expect(await statements.receive(receipt)).toBe(false);
     expect(statements.waiting).toBe(1);

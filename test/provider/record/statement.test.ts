@@ -10,6 +10,7 @@ import { keys } from '../../../provider/registry/rows.ts';
 import { systemClock } from '../../../shared/base/clock.ts';
 import type { GatewayIdentity } from '../../../shared/base/identity.ts';
 import { silentLog } from '../../../shared/base/log.ts';
+import { openReceipts } from '../../../shared/net/receipts.ts';
 import type { Signed, Statement } from '../../../shared/wire/messages.ts';
 import { append, FOUNDED } from '../../contract/registry.contract.ts';
 import { Vendor } from '../provider-rig.ts';
@@ -59,7 +60,10 @@ describe('recording a statement', () => {
       now: Date.now(),
     });
     expect(JSON.parse(proof.payload.toString())).toEqual(statement);
-    expect(open(sealed, vendor.credentials('ct-1').rootPem, { now: Date.now() }).identity).toEqual({ role: 'provider', name: 'main' });
+    const message = Buffer.from(JSON.stringify({ head: sealed.head, receipts: [sealed.proof] }));
+    const opened = openReceipts(message, vendor.credentials('ct-1').rootPem, { now: Date.now() });
+    expect(opened.receipts.map((one) => one.receipt)).toEqual([receipt]);
+    expect(opened.head).toMatchObject({ size: registry.head.sequence, root: registry.tree.root(registry.head.sequence).toString('hex') });
   });
 
   test('said twice, it is receipted twice and logged once', async () => {
