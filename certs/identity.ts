@@ -61,7 +61,7 @@ export function verifyChain(chain: readonly Buffer[], rootPem: string, o: Moment
  * @throws CERT_* as verifyChain, TRUST_ROOT_WRONG in place of CERT_FOREIGN_CA at a client
  */
 export function certifiedPeer(socket: TLSSocket, o: Moment & { readonly rootPem: string; readonly usage: Usage }): Certified {
-  // Not getPeerX509Certificate(): at a client of Node 24.21 its second call returns nothing.
+  // Not getPeerX509Certificate(): it takes the chain apart, so that at a client of Node 24.21 its second call returns nothing.
   const { raw } = socket.getPeerCertificate();
   if (!Buffer.isBuffer(raw)) throw missing();
   if (!socket.authorized) return certifiedByChain(socket, o);

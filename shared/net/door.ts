@@ -197,7 +197,7 @@ class TlsDoor implements Door {
   /** @throws CERT_* */
   #judge(socket: TLSSocket): Certified {
     const { credentials, clock, accept, onHttp, onMqtt, onSwarm, revocations } = this.#o;
-    if (!socket.authorized && socket.getPeerX509Certificate() === undefined) throw noCertificate();
+    // Nothing may ask for the certificate before: getPeerX509Certificate() takes the chain apart, which a wrong clock makes necessary.
     const certified = certifiedPeer(socket, { rootPem: credentials.rootPem, usage: 'client', ...momentOf(clock) });
     const { identity } = certified;
     revocations?.check(certified);
@@ -252,12 +252,6 @@ class TlsDoor implements Door {
 function noticeFor(protocol: string | false | null, error: WardcastError): Buffer | string {
   if (protocol === ALPN.http) return httpNotice(error);
   return protocol === ALPN.swarm ? swarmNotice(error) : serverNotice(error);
-}
-
-function noCertificate(): WardcastError {
-  return new WardcastError('CERT_MISSING', 'The client presented no certificate', {
-    remedy: 'Give the client the credentials folder that `wardcast pki` made for it.',
-  });
 }
 
 function peerOf(socket: Socket): string {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { glob, mkdir, mkdtemp, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -66,6 +66,7 @@ export class World {
   readonly sites = new Map<string, SiteUnit>();
   readonly devices = new Map<string, DeviceUnit>();
   readonly network: TestNetwork;
+  readonly #clocks = new Map<string, NodeJS.ProcessEnv>();
   #ops: OpsClient | undefined;
   #releases = 0;
 
@@ -263,6 +264,32 @@ export class World {
     await rm(this.directory, { recursive: true, force: true });
   }
 
+  /**
+   * Sets the wall clock of a device or gateway (`gw-<site>`) by libfaketime: an offset such as `-56y`. Before its daemon starts; from then on at any time, as a jump.
+   * Its monotonic clock goes on as it is.
+   */
+  async setClock(host: string, offset: string): Promise<void> {
+    let library: string | undefined;
+    for await (const found of glob('/usr/lib/*/faketime/libfaketimeMT.so.1')) library = found;
+    if (library === undefined) throw new Error('libfaketime is missing: call ensurePrograms([faketime]) first');
+    const file = path.join(this.directory, `${host}.clock`);
+    // Renamed, so that no reader sees an empty file.
+    await writeFile(`${file}.new`, `${offset}\n`);
+    await rename(`${file}.new`, file);
+    this.#clocks.set(host, {
+      LD_PRELOAD: library,
+      FAKETIME_TIMESTAMP_FILE: file,
+      FAKETIME_CACHE_DURATION: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+      NO_FAKE_STAT: '1',
+    });
+  }
+
+  #clockOf(host: string): { env?: NodeJS.ProcessEnv } {
+    const clock = this.#clocks.get(host);
+    return clock === undefined ? {} : { env: { ...process.env, ...clock } };
+  }
+
   async #addSite(customer: string, site: string, segment: string, provider: string): Promise<SiteUnit> {
     const name = `gw-${site}`;
     const host = await this.network.host(name, ['wan', segment]);
@@ -280,7 +307,9 @@ export class World {
         },
       ),
     );
-    const daemon = new Daemon(name, () => host.spawn(process.execPath, [path.join(root, 'gateway/main.ts'), '--config', path.join(folder, 'gateway.toml')]));
+    const daemon = new Daemon(name, () =>
+      host.spawn(process.execPath, [path.join(root, 'gateway/main.ts'), '--config', path.join(folder, 'gateway.toml')], this.#clockOf(name)),
+    );
     const unit: SiteUnit = { customer, site, host, daemon, data: path.join(folder, 'data'), credentials };
     this.sites.set(site, unit);
     return unit;
@@ -301,7 +330,9 @@ export class World {
         { lan: { host: host.addresses[segment] ?? '', port: 0, interface: host.addresses[segment] ?? '' }, install: { directory: 'install' } },
       ),
     );
-    const daemon = new Daemon(id.device, () => host.spawn(process.execPath, [path.join(root, 'agent/main.ts'), '--config', configuration]));
+    const daemon = new Daemon(id.device, () =>
+      host.spawn(process.execPath, [path.join(root, 'agent/main.ts'), '--config', configuration], this.#clockOf(id.device)),
+    );
     this.devices.set(id.device, { ...id, host, daemon, data: path.join(folder, 'data'), install, credentials, configuration });
   }
 }
