@@ -13,7 +13,7 @@ import type { CampaignSettings, Tally } from '../support/campaign.ts';
 import { connectPacket, mqttPackets, packet } from './attack/mqtt.ts';
 import { law, seedOf } from './law.ts';
 import { converse, dropStaying, type Manner, manner } from './session.ts';
-import { isWarm, MemoryWatch, residentBytes, type Service, ServiceWatch } from './watch.ts';
+import { heldUp, isWarm, MemoryWatch, residentBytes, type Service, ServiceWatch } from './watch.ts';
 
 export type BrokerOrder =
   | { readonly say: 'listen'; readonly at: readonly { readonly path: string; readonly identity: Identity }[] }
@@ -33,14 +33,12 @@ const CASES = 80;
 /** The broker's process, started anew after a crash so that a failure can be shrunk. */
 class BrokerChild {
   readonly #directory: string;
-  readonly #name: string;
   #child: ChildProcess | undefined;
   #generation = 0;
   #turn = 0;
 
-  constructor(directory: string, name: string) {
+  constructor(directory: string) {
     this.#directory = directory;
-    this.#name = name;
   }
 
   get pid(): number {
@@ -103,7 +101,7 @@ class BrokerChild {
   }
 
   #path(identity: Identity): string {
-    return join(this.#directory, `${this.#name}${this.#generation}-${identityPath(identity).replaceAll('/', '_').slice(-30)}`);
+    return join(this.#directory, `${this.#generation}-${identityPath(identity).replaceAll('/', '_').slice(-30)}`);
   }
 }
 
@@ -123,8 +121,7 @@ const cases: fc.Arbitrary<readonly Case[]> = fc.array(
 /** The guarded broker without TLS: by far the most sessions, since a handshake costs a hundred times as much. Returns how many there were. */
 export async function fuzzBroker({ seconds, seed, replay }: Pick<CampaignSettings, 'seconds' | 'seed' | 'replay'>, tally: Tally): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'wardcast-fuzz-'));
-  const broker = new BrokerChild(directory, 'b');
-  const twin = new BrokerChild(directory, 't');
+  const broker = new BrokerChild(directory);
   const memory = new MemoryWatch();
   const service = new ServiceWatch();
   let sessions = 0;
@@ -145,11 +142,10 @@ export async function fuzzBroker({ seconds, seed, replay }: Pick<CampaignSetting
   );
   try {
     await broker.ensure();
-    await twin.ensure();
     const began = performance.now();
     const elapsed = (): number => (performance.now() - began) / 1000;
     const stop = new AbortController();
-    const probing = probe(broker, twin, service, stop.signal);
+    const probing = probe(broker, service, stop.signal);
     let failure: string | undefined;
     for (let round = 0; failure === undefined && (round === 0 || elapsed() < seconds); round++) {
       ({ failure } = await attack.check(replay === undefined ? { seed: seedOf(seed, NAME, round), runs: attack.batch } : { ...replay, runs: attack.batch }));
@@ -170,23 +166,27 @@ export async function fuzzBroker({ seconds, seed, replay }: Pick<CampaignSetting
     }
   } finally {
     await broker.stop();
-    await twin.stop();
     await rm(directory, { recursive: true, force: true });
   }
   return sessions;
 }
 
-/** A good client now and then, here and at the twin. */
-async function probe(broker: BrokerChild, twin: BrokerChild, service: ServiceWatch, signal: AbortSignal): Promise<void> {
+/** A good client now and then. */
+async function probe(broker: BrokerChild, service: ServiceWatch, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     if (broker.alive) {
-      const [here, there] = await Promise.all([serve(broker), serve(twin)]);
+      const before = held(broker);
+      const here = await serve(broker);
       // A broker that died meanwhile is the other law's failure.
-      if (here !== undefined) service.add(here, there?.connected ?? 0);
+      if (here !== undefined) service.add(here, held(broker) - before);
       else if (broker.alive && !signal.aborted) service.fail('refused');
     }
     await sleep(300, undefined, { signal }).catch(() => undefined);
   }
+}
+
+function held(broker: BrokerChild): number {
+  return heldUp(broker.alive ? [process.pid, broker.pid] : [process.pid]);
 }
 
 /** Until CONNACK, and until the acknowledgement of what was said; undefined: it was refused. */

@@ -7,7 +7,6 @@ import type { Credentials } from '../../certs/credentials.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import { identityPath } from '../../shared/base/identity.ts';
 import { silentLog } from '../../shared/base/log.ts';
-import { dial } from '../../shared/net/dial.ts';
 import { ALPN } from '../../shared/net/door.ts';
 import { openLink } from '../../shared/net/link.ts';
 import { OpsClient } from '../../shared/net/ops-client.ts';
@@ -24,7 +23,7 @@ import { type AttackedDoor, type AttackedWorld, openWorld, type Place, type Stra
 import { law, seedOf } from './law.ts';
 import { mutated, noise } from './mutation.ts';
 import { converse, dropStaying, type Manner, manner } from './session.ts';
-import { isWarm, MemoryWatch, residentBytes, type Service, ServiceWatch } from './watch.ts';
+import { heldUp, isWarm, MemoryWatch, residentBytes, type Service, ServiceWatch } from './watch.ts';
 
 const NAME = 'doors: nobody crashes provider, gateway or agent, or finds a bug';
 const CASES = 16;
@@ -173,9 +172,9 @@ function checkLog({ name, daemon }: AttackedDoor, seen: Map<AttackedDoor, number
   if (!daemon.running) throw new Error(`the ${name} ended:\n${daemon.tail()}`);
 }
 
-/** Good clients, now and then at every door, beside one at a daemon that nobody attacks. */
+/** Good clients, now and then at every door. */
 async function probe(attacked: AttackedWorld, services: readonly ServiceWatch[], signal: AbortSignal): Promise<void> {
-  const { doors, good, twin, manifests } = attacked;
+  const { doors, good, manifests } = attacked;
   const ways: Readonly<Record<AttackedDoor['name'], (at: Place) => Promise<Service>>> = {
     provider: (at) => askOps(at, good.ops),
     gateway: (at) => askGateway(at, good.device),
@@ -184,12 +183,12 @@ async function probe(attacked: AttackedWorld, services: readonly ServiceWatch[],
   while (!signal.aborted) {
     for (const [at, door] of doors.entries()) {
       if (!door.daemon.running || signal.aborted) continue;
-      const quiet = greet(twin, good.twin).catch(() => 0);
       try {
+        const before = held(door);
         const service = await ways[door.name](door.at());
-        services[at]?.add(service, await quiet);
+        services[at]?.add(service, held(door) - before);
       } catch (error) {
-        await quiet;
+        // A daemon that ended is the other law's failure.
         if (door.daemon.running) services[at]?.fail(String(error));
       }
     }
@@ -246,11 +245,8 @@ async function askPeer({ host, port }: Place, credentials: Credentials, manifest
   return { connected, served: performance.now() - began };
 }
 
-async function greet({ host, port }: Place, credentials: Credentials): Promise<number> {
-  const began = performance.now();
-  const { socket } = await dial({ host, port, credentials, clock: systemClock, expect: () => true, protocol: ALPN.swarm });
-  socket.destroy();
-  return performance.now() - began;
+function held({ daemon }: AttackedDoor): number {
+  return heldUp(daemon.running ? [process.pid, daemon.pid] : [process.pid]);
 }
 
 /** An advert of ours by hand: PTR, SRV and TXT of one instance. */

@@ -15,9 +15,7 @@ export interface AttackedWorld {
   readonly world: World;
   readonly doors: readonly AttackedDoor[];
   readonly strangers: readonly Stranger[];
-  readonly good: { readonly device: Credentials; readonly twin: Credentials; readonly ops: Credentials };
-  /** Nobody attacks it. */
-  readonly twin: Place;
+  readonly good: { readonly device: Credentials; readonly ops: Credentials };
   /** Releases that some of the strangers may have. */
   readonly manifests: readonly { readonly hash: string; readonly chunks: number }[];
   /** This process on the LAN. */
@@ -62,7 +60,6 @@ export async function openWorld(): Promise<AttackedWorld> {
     issueGateway({ ...north, site: 'south', gateway: 'gw', out: out('gateway') }),
     issueOps({ directory, name: 'oscar', out: out('ops') }),
     issueDevice({ ...north, group: 'ct', device: 'ct-8', out: out('good') }),
-    issueDevice({ ...north, group: 'pump', device: 'pump-8', out: out('twin') }),
   ]);
   const ops = await world.ops();
   await ops.call('device.add', { customer: 'acme', site: 'north', group: 'ct', device: 'ct-9' });
@@ -107,8 +104,7 @@ export async function openWorld(): Promise<AttackedWorld> {
       { name: 'agent', daemon: world.device('ct-1').daemon, at: () => doorOf('ct-1') },
     ],
     strangers,
-    good: { device: await world.credentials(out('good')), twin: await world.credentials(out('twin')), ops: await world.credentials('ops') },
-    twin: doorOf('pump-1'),
+    good: { device: await world.credentials(out('good')), ops: await world.credentials('ops') },
     manifests,
     lan: lan.replace(/\d+$/, '254'),
   };

@@ -5,9 +5,8 @@ const MAX_GROWTH = 64 * 1024 * 1024;
 /** Seconds under attack until a daemon counts as warm: at least, and of the campaign. */
 const WARM_AFTER = 20;
 const WARM_SHARE = 0.2;
-/** Milliseconds for a good client to be connected; where the twin takes long too, so many times as long. */
+/** Milliseconds for a good client to be connected. */
 const MAX_CONNECTING = 1000;
-const TWIN_FACTOR = 4;
 
 /** Resident bytes of a process. */
 export function residentBytes(pid: number): number {
@@ -55,16 +54,23 @@ export interface Service {
   readonly served: number;
 }
 
-/** How long good clients waited, beside a connection to a twin that nobody attacks: a busy machine is not the door's fault. */
+/**
+ * Milliseconds that processes were ready to run and the machine ran others instead (Linux, Documentation/scheduler/sched-stats.rst: the second figure
+ * of schedstat). A busy machine is not the door's fault.
+ */
+export function heldUp(pids: readonly number[]): number {
+  return pids.reduce((sum, pid) => sum + Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1] ?? 0) / 1e6, 0);
+}
+
+/** How long good clients waited. */
 export class ServiceWatch {
   readonly #times: Service[] = [];
   readonly #late: string[] = [];
 
-  add(service: Service, twin: number): void {
+  /** @param held milliseconds that the machine held up client and door meanwhile */
+  add(service: Service, held: number): void {
     this.#times.push(service);
-    if (service.connected > MAX_CONNECTING && service.connected > TWIN_FACTOR * twin) {
-      this.#late.push(`${service.connected.toFixed(0)} ms (the twin: ${twin.toFixed(0)} ms)`);
-    }
+    if (service.connected - held > MAX_CONNECTING) this.#late.push(`${service.connected.toFixed(0)} ms (${held.toFixed(0)} ms of it held up by the machine)`);
   }
 
   fail(why: string): void {
