@@ -49,11 +49,14 @@ export interface WorldOptions {
   readonly lineMbit?: number;
   /** The test process sits on every LAN too, with address .254 of it. */
   readonly joinLan?: boolean;
+  /** Gateways and agents tell their metrics at METRICS_PORT of their LAN address. */
+  readonly metrics?: boolean;
 }
 
 /** Port of the provider's broker and of the gateways' LAN door: every host has its own address. */
 const PROVIDER_PORT = 8883;
 const LAN_PORT = 8883;
+export const METRICS_PORT = 9100;
 
 /**
  * A provider on a WAN segment, gateways with two interfaces, devices on bridged LANs without a default route: real processes, real TLS,
@@ -69,6 +72,7 @@ export class World {
   readonly #clocks = new Map<string, NodeJS.ProcessEnv>();
   #ops: OpsClient | undefined;
   #releases = 0;
+  #metrics = false;
 
   private constructor(directory: string, network: TestNetwork, providerHost: Host, provider: Daemon) {
     this.directory = directory;
@@ -77,7 +81,7 @@ export class World {
     this.provider = provider;
   }
 
-  static async create({ plan, applications = ['viewer', 'driver', 'tools'], lineMbit, joinLan = false }: WorldOptions): Promise<World> {
+  static async create({ plan, applications = ['viewer', 'driver', 'tools'], lineMbit, joinLan = false, metrics = false }: WorldOptions): Promise<World> {
     const directory = await mkdtemp(path.join(os.tmpdir(), 'wardcast-e2e-'));
     const at = (...parts: string[]): string => path.join(directory, ...parts);
     const network = new TestNetwork();
@@ -102,6 +106,7 @@ export class World {
       ),
     );
     const world = new World(directory, network, providerHost, provider);
+    world.#metrics = metrics;
 
     let lan = 0;
     for (const [customer, sites] of Object.entries(plan)) {
@@ -304,6 +309,7 @@ export class World {
         {
           uplink: { host: provider, port: PROVIDER_PORT, server_name: 'provider.vendor.example' },
           lan: { host: host.addresses[segment] ?? '', port: LAN_PORT, interface: host.addresses[segment] ?? '' },
+          ...this.#metricsAt(host, segment),
         },
       ),
     );
@@ -313,6 +319,10 @@ export class World {
     const unit: SiteUnit = { customer, site, host, daemon, data: path.join(folder, 'data'), credentials };
     this.sites.set(site, unit);
     return unit;
+  }
+
+  #metricsAt(host: Host, segment: string): Record<string, Record<string, string | number>> {
+    return this.#metrics ? { metrics: { host: host.addresses[segment] ?? '', port: METRICS_PORT } } : {};
   }
 
   async #addDevice(id: { customer: string; site: string; group: string; device: string }, segment: string): Promise<void> {
@@ -327,7 +337,11 @@ export class World {
       configuration,
       toml(
         { data: 'data', credentials: 'credentials', root: path.join(this.directory, 'keys', 'metadata', '1.root.json') },
-        { lan: { host: host.addresses[segment] ?? '', port: 0, interface: host.addresses[segment] ?? '' }, install: { directory: 'install' } },
+        {
+          lan: { host: host.addresses[segment] ?? '', port: 0, interface: host.addresses[segment] ?? '' },
+          install: { directory: 'install' },
+          ...this.#metricsAt(host, segment),
+        },
       ),
     );
     const daemon = new Daemon(id.device, () =>
