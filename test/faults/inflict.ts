@@ -61,7 +61,7 @@ async function one(world: World, { kind, on, lasts }: Fault, seed: number): Prom
     case 'kill':
       await daemon.kill();
       await sleep(lasts / 3);
-      await daemon.start();
+      await startPatiently(daemon);
       return;
     case 'freeze':
       process.kill(daemon.pid, 'SIGSTOP');
@@ -95,8 +95,15 @@ async function one(world: World, { kind, on, lasts }: Fault, seed: number): Prom
       // While it is off: bits do not flip below a file that is being written.
       await daemon.kill();
       await rot(path.join(world.device(on).data, 'trust'), 1, seed);
-      await daemon.start();
+      await startPatiently(daemon);
   }
+}
+
+/** A hang guard for a machine that has much else to do. */
+async function startPatiently(daemon: Daemon): Promise<void> {
+  const from = daemon.lines.length;
+  daemon.launch();
+  await daemon.logged(({ event }) => event === 'ready', { from, orExit: true, timeoutMs: 240_000 });
 }
 
 /** Flips a bit in some files of a folder. Which ones follows from the seed, as far as the folder's content does. */

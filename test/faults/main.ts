@@ -64,6 +64,7 @@ class Campaign {
     const stop = new AbortController();
     const watching = watchTrees(world, this.#signed, stop.signal);
     let halves: string[] = [];
+    const unanswered: Record<string, number> = {};
     try {
       const inflicted = inflict(world, round);
       for (const { application } of round.releases) {
@@ -73,7 +74,15 @@ class Campaign {
       await this.#answers();
       await this.#replay(round);
       await world.untilUpToDate(HEAL);
-      await world.until('no statement waits for its receipt', async () => Object.values(await waiting(world)).every((count) => count === 0), HEAL);
+      // Each for itself: whoever connects anew states all it runs once more, and waits for that receipt.
+      await world.until(
+        'every statement has its receipt',
+        async () => {
+          for (const [daemon, count] of Object.entries(await waiting(world))) if (count === 0 || !(daemon in unanswered)) unanswered[daemon] = count;
+          return Object.values(unanswered).every((count) => count === 0);
+        },
+        HEAL,
+      );
     } finally {
       stop.abort();
       halves = await watching;
@@ -81,7 +90,12 @@ class Campaign {
     const received = (await this.#received()) - before;
     const rotten = round.faults.filter(({ kind }) => kind === 'rot').length * 5 * 256 * 1024;
     const breaks = round.faults.filter(({ kind, on }) => (kind !== 'rot' && on === 'gateway') || on === 'provider').length;
-    return faultsIn({ ...(await observe(world, this.#signed, this.#secrets)), halves, line: { content: content + rotten, received, breaks } });
+    return faultsIn({
+      ...(await observe(world, this.#signed, this.#secrets)),
+      halves,
+      waiting: unanswered,
+      line: { content: content + rotten, received, breaks },
+    });
   }
 
   async close(): Promise<void> {

@@ -52,7 +52,7 @@ export async function observe(
   world: World,
   signed: Signed,
   secrets: Readonly<Record<string, ReadonlySet<string>>>,
-): Promise<Omit<Observed, 'halves' | 'line'>> {
+): Promise<Omit<Observed, 'halves' | 'line' | 'waiting'>> {
   const ops = await world.ops();
   const { devices } = await world.status();
   const rows = [];
@@ -76,7 +76,6 @@ export async function observe(
     rows,
     foreign,
     statements: (await statements(world)).map(({ key }) => key),
-    waiting: await waiting(world),
   };
 }
 
