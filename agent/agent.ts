@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type Credentials, loadTimelessCredentials } from '../certs/credentials.ts';
+import { LiveCredentials } from '../certs/live-credentials.ts';
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
@@ -14,6 +15,7 @@ import { HttpsChunkSource } from '../shared/net/chunk-client.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
 import type { Discovery } from '../shared/net/discovery.ts';
 import { type Door, openDoor } from '../shared/net/door.ts';
+import { keepLeafFresh } from '../shared/net/enrol/renewal.ts';
 import { ObjectChunkSource } from '../shared/net/exchange/object-chunk-source.ts';
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { openLink } from '../shared/net/link.ts';
@@ -30,6 +32,7 @@ import { Acceptor } from './accept/verify.ts';
 import { type AgentConfig, parseAddress } from './config.ts';
 import { Counter } from './confirm/counter.ts';
 import { Statements } from './confirm/statements.ts';
+import { renewalRoad } from './enrol/renew.ts';
 import { GatewaySlot } from './fetch/gateway-slot.ts';
 import { MetadataFailover } from './fetch/metadata-failover.ts';
 import { OwnFirst } from './fetch/own-first.ts';
@@ -73,7 +76,7 @@ export interface Agent {
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { config, version, log, random = Math.random } = options;
-  const credentials = await loadTimelessCredentials(config.credentials);
+  const credentials = new LiveCredentials(await loadTimelessCredentials(config.credentials));
   const device = deviceOf(credentials.identity, config.credentials);
   const factoryRoot = await readFactoryRoot(config.root);
   const timekeeper = await Timekeeper.open({ directory: config.data, credentials, clock: options.clock, log });
@@ -287,6 +290,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     (error: unknown) => log.error('agent.part-failed', { what: 'locate', error: toWardcastError(error) }),
   );
   stack.defer(() => locating);
+  const renewing = keepLeafFresh(
+    { directory: config.credentials, ask: renewalRoad({ config, clock, log, random, discovery }), clock: clock.calendar, log, random, credentials },
+    signal,
+  );
+  stack.defer(() => renewing);
   stack.defer(() => stopping.abort(new WardcastError('ABORTED', 'The agent is stopping')));
   const stop = stack.move();
   log.info('ready', { port: door.port, agent: identityPath(device), applications: await handler.inventory() });

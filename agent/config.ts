@@ -8,10 +8,21 @@ import type { Address } from './locate.ts';
 export const AgentConfig = z.strictObject({
   /** Everything the agent keeps: journal, outbox, counter, trusted metadata. */
   data: ConfigPath,
-  /** key.pem, chain.pem, root.pem */
+  /** root.pem, and key.pem with chain.pem, or leaf.pem that the device obtained itself. */
   credentials: ConfigPath,
   /** The TUF root that came with the device. */
   root: ConfigPath,
+  /** How this device gets its first certificate, when `credentials` holds only root.pem. */
+  enrol: z
+    .strictObject({
+      /** The id it wants. */
+      device: z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, 'a DNS label: a–z, 0–9 and inner hyphens, at most 63'),
+      /** File with an enrolment code. */
+      token_file: ConfigPath.optional(),
+      /** Folder of a claim certificate, as `wardcast pki claim` makes it. */
+      claim: ConfigPath.optional(),
+    })
+    .optional(),
   gateway: z
     .strictObject({
       /** `host:port`; absent: found by mDNS. */

@@ -104,7 +104,12 @@ async function attempt({ open, clock, log }: LocateOptions, address: Address, si
   return serving !== undefined;
 }
 
-async function follow({ browse, clock, log }: LocateOptions, candidates: Candidates, signal: AbortSignal): Promise<void> {
+/** Feeds what is advertised to `candidates` until the signal aborts. */
+export async function follow(
+  { browse, clock, log }: Pick<LocateOptions, 'browse' | 'clock' | 'log'>,
+  candidates: Candidates,
+  signal: AbortSignal,
+): Promise<void> {
   while (!signal.aborted) {
     try {
       for await (const sighting of browse(signal)) candidates.see(sighting);

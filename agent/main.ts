@@ -1,6 +1,6 @@
 import { systemClock } from '../shared/base/clock.ts';
 import { runDaemon } from '../shared/base/daemon.ts';
-import { startAgent } from './agent.ts';
 import { AgentConfig } from './config.ts';
+import { startEnrolled } from './enrol/first.ts';
 
-await runDaemon('agent', AgentConfig, ({ config, version, log }) => startAgent({ config, version, clock: systemClock, log }));
+await runDaemon('agent', AgentConfig, ({ config, version, log }) => startEnrolled({ config, version, clock: systemClock, log }));

@@ -1,16 +1,21 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { access, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, type Moment, momentOf } from '../shared/base/clock.ts';
 import { type ErrorCode, systemCode, WardcastError } from '../shared/base/errors.ts';
 import type { Identity } from '../shared/base/identity.ts';
 import { MAX_PEM_FILE } from '../shared/base/limits.ts';
+import { readCertificate } from './certificate.ts';
 import { verifyChain } from './identity.ts';
 import { readPemChain } from './pem.ts';
 import { usagesOf } from './scope.ts';
 
 /** The files of a daemon's credentials folder. */
 export const CREDENTIAL_FILES = { key: 'key.pem', chain: 'chain.pem', root: 'root.pem' } as const;
+/**
+ * Key and chain in one file, so that one rename replaces both: what a daemon obtained itself. Beside `key.pem` and `chain.pem`, the newer leaf counts.
+ */
+export const LEAF_FILE = 'leaf.pem';
 
 /** Who a daemon is and how it proves it. Holds the private key: never log it. */
 export interface Credentials {
@@ -27,6 +32,8 @@ export interface Credentials {
   readonly expires: Date;
   /** When the last certificate of the chain began to be valid: its CA says that this instant is past. */
   readonly begins: Date;
+  /** Calls back when key and chain are replaced by newer ones of the same identity; absent: they never are. */
+  readonly onRenewed?: (listener: () => void) => void;
 }
 
 /**
@@ -46,12 +53,53 @@ export async function loadTimelessCredentials(directory: string): Promise<Creden
   return inspect(await readFolder(directory), { now: Number.NEGATIVE_INFINITY, latest: Number.POSITIVE_INFINITY }, directory);
 }
 
+/** `now`, or the end of this leaf's life if that is over. Nothing is proven by it. @throws CERT_INVALID */
+export function lastMoment(leaf: Buffer | undefined, now: number): number {
+  return leaf === undefined ? now : Math.min(now, readCertificate(leaf).notAfter);
+}
+
+/** The same of a chain that was just issued for `keyPem`: whoever issued it knows what time it is. @throws as loadTimelessCredentials */
+export function checkCredentials(pem: { keyPem: string; chainPem: string; rootPem: string }, directory: string): Credentials {
+  return inspect(pem, { now: Number.NEGATIVE_INFINITY, latest: Number.POSITIVE_INFINITY }, directory);
+}
+
+/** Is there a leaf in this folder at all, good or bad? */
+export async function hasLeaf(directory: string): Promise<boolean> {
+  return (await exists(join(directory, LEAF_FILE))) || (await exists(join(directory, CREDENTIAL_FILES.chain))) || exists(join(directory, CREDENTIAL_FILES.key));
+}
+
 async function readFolder(directory: string): Promise<{ keyPem: string; chainPem: string; rootPem: string }> {
   const at = (name: string): string => join(directory, name);
   const rootPem = await readText(at(CREDENTIAL_FILES.root), 'CERT_INVALID');
+  const leaf = (await exists(at(LEAF_FILE))) ? splitLeaf(await readText(at(LEAF_FILE), 'KEY_UNUSABLE', { secret: true })) : undefined;
+  if (leaf !== undefined && !(await exists(at(CREDENTIAL_FILES.chain)))) return { ...leaf, rootPem };
   const chainPem = await readText(at(CREDENTIAL_FILES.chain), 'CERT_INVALID');
-  const keyPem = await readText(at(CREDENTIAL_FILES.key), 'KEY_UNUSABLE', { secret: true });
-  return { keyPem, chainPem, rootPem };
+  if (leaf !== undefined && startOf(leaf.chainPem) >= startOf(chainPem)) return { ...leaf, rootPem };
+  return { keyPem: await readText(at(CREDENTIAL_FILES.key), 'KEY_UNUSABLE', { secret: true }), chainPem, rootPem };
+}
+
+function splitLeaf(pem: string): { keyPem: string; chainPem: string } {
+  const at = Math.max(0, pem.indexOf('-----BEGIN CERTIFICATE-----'));
+  return { keyPem: pem.slice(0, at), chainPem: pem.slice(at) };
+}
+
+function startOf(chainPem: string): number {
+  const [leaf] = readPemChain(chainPem);
+  return leaf === undefined ? 0 : readCertificate(leaf).notBefore;
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await access(file);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The root that a folder trusts. @throws CERT_INVALID */
+export function loadRoot(directory: string): Promise<string> {
+  return readText(join(directory, CREDENTIAL_FILES.root), 'CERT_INVALID');
 }
 
 function inspect(pem: { keyPem: string; chainPem: string; rootPem: string }, moment: Moment, directory: string): Credentials {
@@ -60,13 +108,9 @@ function inspect(pem: { keyPem: string; chainPem: string; rootPem: string }, mom
   for (const usage of usagesOf(verified.identity.role)) verifyChain(chain, pem.rootPem, { ...moment, usage });
   const key = readKey(pem.keyPem, directory);
   if (!verified.leaf.checkPrivateKey(key)) {
-    throw new WardcastError(
-      'CERT_KEY_MISMATCH',
-      `${directory}: ${CREDENTIAL_FILES.key} does not belong to the first certificate of ${CREDENTIAL_FILES.chain}`,
-      {
-        remedy: 'Key and chain are made together: copy both from the same folder, or issue the certificate anew.',
-      },
-    );
+    throw new WardcastError('CERT_KEY_MISMATCH', `${directory}: the private key does not belong to the first certificate of the chain`, {
+      remedy: 'Key and chain are made together: copy both from the same folder, or issue the certificate anew.',
+    });
   }
   const { identity, trustDomain, notBefore, notAfter } = verified;
   return { ...pem, key, chain, identity, trustDomain, begins: new Date(notBefore), expires: new Date(notAfter) };

@@ -7,9 +7,22 @@ import { WardcastError } from '../shared/base/errors.ts';
 export interface DerNode {
   readonly tag: number;
   readonly value: Buffer;
+  /** Tag, length and value: what a signature covers. */
+  readonly raw: Buffer;
 }
 
-export const TAG = { boolean: 0x01, integer: 0x02, bitString: 0x03, octetString: 0x04, oid: 0x06, sequence: 0x30, uri: 0x86, extensions: 0xa3 } as const;
+export const TAG = {
+  boolean: 0x01,
+  integer: 0x02,
+  bitString: 0x03,
+  octetString: 0x04,
+  null: 0x05,
+  oid: 0x06,
+  sequence: 0x30,
+  attributes: 0xa0,
+  uri: 0x86,
+  extensions: 0xa3,
+} as const;
 
 /** The values that lie one after the other in `bytes`. @throws CERT_INVALID */
 export function readDer(bytes: Buffer): DerNode[] {
@@ -21,7 +34,7 @@ export function readDer(bytes: Buffer): DerNode[] {
     const { length, size } = readLength(bytes, at + 1);
     const start = at + 1 + size;
     if (start + length > bytes.length) throw malformed('a value longer than what contains it');
-    nodes.push({ tag, value: bytes.subarray(start, start + length) });
+    nodes.push({ tag, value: bytes.subarray(start, start + length), raw: bytes.subarray(at, start + length) });
     at = start + length;
   }
   return nodes;

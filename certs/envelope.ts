@@ -3,8 +3,10 @@ import type { Moment } from '../shared/base/clock.ts';
 import { WardcastError } from '../shared/base/errors.ts';
 import type { Certified } from '../shared/base/identity.ts';
 import { MAX_VERIFIED_CHAINS } from '../shared/base/limits.ts';
-import type { Credentials } from './credentials.ts';
+import { readCertificate } from './certificate.ts';
+import { type Credentials, lastMoment } from './credentials.ts';
 import { verifyChain } from './identity.ts';
+import { keyDigest } from './key-digest.ts';
 
 /**
  * Statements and receipts that carry their own proof, so that they stay true when the connection they came over is
@@ -60,6 +62,22 @@ export function open(envelope: ReadonlySigned, rootPem: string, o: Moment): Cert
     });
   }
   return { ...certified, payload };
+}
+
+/**
+ * As `open`, for a signer whose leaf may have expired not longer than `grace` milliseconds ago: it proves who asks for the next leaf, and nothing else.
+ * @throws as open
+ */
+export function openLate(envelope: ReadonlySigned, rootPem: string, o: { readonly now: number; readonly grace: number }): Opened {
+  const der = decode(envelope.chain[0] ?? '');
+  const last = lastMoment(der, o.now);
+  return { ...open(envelope, rootPem, { now: o.now - last <= o.grace ? last : o.now }), key: keyDigest(readCertificate(der).x509.publicKey) };
+}
+
+export interface Opened extends Certified {
+  readonly payload: Buffer;
+  /** The signer's key (`keyDigest`). */
+  readonly key: string;
 }
 
 /** How many verified chains are remembered. For figures and tests. */

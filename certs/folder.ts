@@ -36,6 +36,22 @@ export async function writeFolder(directory: string, files: Readonly<Record<stri
   }
 }
 
+/** One file beside others, durable on return. Never replaces anything. @throws CONFLICT, STORAGE_FAILED */
+export async function writeNewFile(file: string, text: string): Promise<void> {
+  try {
+    await writeNew(file, { text });
+    await syncDirectory(dirname(resolve(file)));
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') {
+      throw new WardcastError('CONFLICT', `${file} exists already`, { remedy: 'Nothing was overwritten: choose another name.', cause: error });
+    }
+    throw new WardcastError('STORAGE_FAILED', `${file} cannot be written: ${systemCode(error) ?? String(error)}`, {
+      remedy: 'See that its folder exists and is writable, and the disk has room.',
+      cause: error,
+    });
+  }
+}
+
 /** One file that must not be there yet, durable on return. */
 async function writeNew(file: string, { text, secret = false }: NewFile): Promise<void> {
   await using handle = await open(file, 'wx', secret ? 0o600 : 0o644);

@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { isIP } from 'node:net';
 import { WardcastError } from '../shared/base/errors.ts';
 import { type Identity, identityPath, parseSpiffeId, spiffeId } from '../shared/base/identity.ts';
@@ -26,14 +27,23 @@ export interface IssuedLeaf {
 const DAY = 24 * 60 * 60 * 1000;
 const DNS_NAME = /^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
+/** The same without a key: whoever made that keeps it. */
+export type CertifiedLeaf = Omit<IssuedLeaf, 'keyPem'>;
+
 /**
  * Makes a key and a certificate for one daemon, valid for LEAF_DAYS unless said otherwise.
  * @throws USAGE for a malformed id, name or address, CERT_ISSUER_MISMATCH when this CA may not issue this identity
  */
 export async function issueLeaf(request: LeafRequest): Promise<IssuedLeaf> {
-  const { issuer, identity, dnsNames = [], ips = [] } = request;
   checkRequest(request);
   const { publicKey, keyPem } = await createKeyPair();
+  return { keyPem, ...certifyLeaf(request, publicKey) };
+}
+
+/** Certifies a key that somebody else made, and has proven to hold (`readRequest`). @throws as issueLeaf */
+export function certifyLeaf(request: LeafRequest, publicKey: KeyObject): CertifiedLeaf {
+  const { issuer, identity, dnsNames = [], ips = [] } = request;
+  checkRequest(request);
   const { notBefore, notAfter } = validity(request, LEAF_DAYS, issuer.notAfter);
   if (notAfter.getTime() - notBefore.getTime() > MAX_LEAF_DAYS * DAY + CERT_BACKDATE) {
     throw new WardcastError('USAGE', `A leaf is valid for at most ${MAX_LEAF_DAYS} days`, { remedy: 'Choose fewer days: every door refuses it otherwise.' });
@@ -50,7 +60,7 @@ export async function issueLeaf(request: LeafRequest): Promise<IssuedLeaf> {
     notBefore,
     notAfter,
   });
-  return { keyPem, certificatePem, chainPem: certificatePem + issuer.chainPem, rootPem: issuer.rootPem, notAfter };
+  return { certificatePem, chainPem: certificatePem + issuer.chainPem, rootPem: issuer.rootPem, notAfter };
 }
 
 /** What would be refused later is not issued in the first place. */
@@ -100,6 +110,12 @@ export function leafSubject(identity: Identity): Subject {
         { shortName: 'OU', value: identity.site },
         { shortName: 'OU', value: identity.group },
         { shortName: 'CN', value: identity.device },
+      ];
+    case 'claim':
+      return [
+        { shortName: 'O', value: identity.customer },
+        { shortName: 'OU', value: identity.group },
+        { shortName: 'CN', value: `claim ${identity.claim}` },
       ];
   }
 }

@@ -2,11 +2,13 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode, WardcastError } from '../shared/base/errors.ts';
-import { type Identity, identityPath, parseSpiffeId } from '../shared/base/identity.ts';
+import { type DeviceIdentity, type Identity, identityPath, parseSpiffeId } from '../shared/base/identity.ts';
 import { type Authority, checkId, createCustomerCa, createGroupCa, createOpsCa, createProviderCa, createRootCa, type Validity } from './authority.ts';
 import { CREDENTIAL_FILES } from './credentials.ts';
-import { conflict, writeFolder } from './folder.ts';
-import { type IssuedLeaf, issueLeaf } from './issue.ts';
+import { conflict, writeFolder, writeNewFile } from './folder.ts';
+import { type CertifiedLeaf, certifyLeaf, issueLeaf } from './issue.ts';
+import { ISSUER_FILES, issuerFolder } from './issuers.ts';
+import { readRequest, readRequestPem } from './request.ts';
 import type { CaScope } from './scope.ts';
 
 /**
@@ -94,6 +96,46 @@ export async function issueDevice(
   return issue(o, { role: 'device', customer, site, group, device }, { kind: 'group', customer, group });
 }
 
+/** What is shipped with all devices of a group, so that they may ask for a certificate of their own. */
+export async function issueClaim(o: LeafOptions & { readonly customer: string; readonly group: string; readonly claim: string }): Promise<Issued> {
+  const { customer, group, claim } = o;
+  checkId('customer', customer);
+  checkId('group', group);
+  return issue(o, { role: 'claim', customer, group, claim: checkId('claim', claim) }, { kind: 'group', customer, group });
+}
+
+/**
+ * Copies a CA with its key into a folder for the provider, which can then certify that group's devices online; without a group the customer's CA, for
+ * its gateways. @returns the folder
+ */
+export async function exportIssuer(o: Pki & { readonly customer: string; readonly group?: string | undefined; readonly out: string }): Promise<string> {
+  const { customer, group } = o;
+  checkId('customer', customer);
+  const scope: CaScope = group === undefined ? { kind: 'customer', customer } : { kind: 'group', customer, group: checkId('group', group) };
+  const ca = await readCa(o.directory, scope);
+  const folder = join(o.out, issuerFolder(scope));
+  await writeFolder(folder, { [ISSUER_FILES.key]: { text: ca.keyPem, secret: true }, [ISSUER_FILES.chain]: { text: ca.chainPem } }, 'An issuing authority');
+  return folder;
+}
+
+/**
+ * Certifies the key of a certification request that was carried here: the file made holds certificates alone.
+ * @param o.request PEM @param o.out a file that must not be there yet
+ * @throws CERT_INVALID for a request that proves nothing, and as issueDevice
+ */
+export async function signRequest(o: Pki & Validity & { readonly identity: DeviceIdentity; readonly request: string; readonly out: string }): Promise<Issued> {
+  const { identity } = o;
+  checkId('customer', identity.customer);
+  checkId('group', identity.group);
+  const { publicKey } = readRequest(readRequestPem(o.request));
+  const { customer, group } = identity;
+  const issuer = await readCa(o.directory, { kind: 'group', customer, group });
+  const leaf = certifyLeaf({ issuer, identity, notBefore: o.notBefore, notAfter: o.notAfter }, publicKey);
+  await record(o.directory, identity, leaf);
+  await writeNewFile(o.out, leaf.chainPem);
+  return { identity, out: o.out, expires: leaf.notAfter };
+}
+
 async function issue(o: LeafOptions, identity: Identity, scope: CaScope, names: Names = {}): Promise<Issued> {
   await refuseUsed(o.out, 'A credentials folder');
   const issuer = await readCa(o.directory, scope);
@@ -113,7 +155,7 @@ async function issue(o: LeafOptions, identity: Identity, scope: CaScope, names: 
   return { identity, out: o.out, expires: leaf.notAfter };
 }
 
-function record(directory: string, identity: Identity, leaf: IssuedLeaf): Promise<void> {
+function record(directory: string, identity: Identity, leaf: CertifiedLeaf): Promise<void> {
   const serial = new X509Certificate(leaf.certificatePem).serialNumber.toLowerCase();
   return writeFolder(join(directory, 'issued', identityPath(identity), serial), { [CA_FILES.certificate]: { text: leaf.certificatePem } }, 'A certificate');
 }

@@ -88,6 +88,7 @@ export function issuersOf(identity: Identity, generation = 1): readonly CaScope[
     case 'gateway':
       return [{ kind: 'customer', customer: identity.customer }, { kind: 'root' }];
     case 'device':
+    case 'claim':
       return [
         { kind: 'group', customer: identity.customer, group: identity.group, generation },
         { kind: 'customer', customer: identity.customer },
@@ -98,7 +99,7 @@ export function issuersOf(identity: Identity, generation = 1): readonly CaScope[
 
 export type Usage = 'client' | 'server';
 
-/** In which directions of TLS a leaf of this role is used. The provider never dials, ops never listens. */
+/** In which directions of TLS a leaf of this role is used. The provider never dials, ops never listens; a claim only signs, so that no door can be opened with it. */
 export function usagesOf(role: Identity['role']): readonly Usage[] {
   switch (role) {
     case 'provider':
@@ -108,6 +109,8 @@ export function usagesOf(role: Identity['role']): readonly Usage[] {
     case 'gateway':
     case 'device':
       return ['client', 'server'];
+    case 'claim':
+      return [];
   }
 }
 

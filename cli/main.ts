@@ -23,6 +23,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'group', description: 'groups of a customer: add, list, retire-ca', load: () => import('./commands/group.ts') },
   { name: 'device', description: 'devices: add, list, move, revoke, remove', load: () => import('./commands/device.ts') },
   { name: 'revocations', description: 'whose certificates are refused, since when and why', load: () => import('./commands/revocations.ts') },
+  { name: 'enrol', description: 'new devices: codes, approvals, alarms', load: () => import('./commands/enrol.ts') },
   { name: 'release', description: 'releases: sign, publish, list, withdraw', load: () => import('./commands/release.ts') },
   { name: 'current', description: 'which version a group shall run: set, list', load: () => import('./commands/current.ts') },
   { name: 'status', description: 'current version and customer version of every device', load: () => import('./commands/status.ts') },

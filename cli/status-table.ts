@@ -25,6 +25,29 @@ export function printStatus(output: Output, rows: readonly StatusRow[]): void {
   );
 }
 
+/** What cannot be right, and what to do about it. */
+export function printAlarms(output: Output, rows: Status['alarms']): void {
+  if (rows.length === 0) return;
+  output.line();
+  output.table(rows, [
+    { title: 'ALARM', value: (row) => row.type, paint: (text) => output.colors.red(text) },
+    { title: 'CUSTOMER', value: (row) => row.customer },
+    { title: 'SITE', value: (row) => row.site },
+    { title: 'DEVICE', value: (row) => row.device },
+    { title: 'TIMES', value: (row) => row.count, align: 'right' },
+    { title: 'LAST', value: (row) => row.last },
+    { title: 'WHAT', value: (row) => row.message },
+  ]);
+  if (rows.some((row) => row.type === 'enrolment-duplicate'))
+    output.line(
+      'enrolment-duplicate: find the device that asked. A wiped one: `wardcast enrol release`; a wrong id: correct it there; then `wardcast enrol dismiss`.',
+    );
+  if (rows.some((row) => row.type === 'clone-suspected'))
+    output.line(
+      'clone-suspected: two machines hold one key. Find both, take the wrong one off the network, remove and enrol the right one anew, then `wardcast enrol dismiss`.',
+    );
+}
+
 /** Where the bytes of each site's newest bundles came from. LINE and SENT are the gateway's word, the others the devices' signed one. */
 export function printBundles(output: Output, rows: readonly Status['bundles'][number][]): void {
   output.table(rows, [

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadTimelessCredentials } from '../certs/credentials.ts';
+import { LiveCredentials } from '../certs/live-credentials.ts';
 import { type Clock, momentOf } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type GatewayIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
@@ -14,6 +15,9 @@ import { createChunkHandler } from '../shared/net/chunk-server.ts';
 import type { Discovery } from '../shared/net/discovery.ts';
 import { openDoor } from '../shared/net/door.ts';
 import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
+import { askForLeaf } from '../shared/net/enrol/ask.ts';
+import { EnrolCounter } from '../shared/net/enrol/counter.ts';
+import { type AskRenewal, keepLeafFresh } from '../shared/net/enrol/renewal.ts';
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
 import { openLink } from '../shared/net/link.ts';
@@ -33,6 +37,7 @@ import { revocationsOf } from '../shared/wire/revocation.ts';
 import { announce } from '../shared/wire/topics.ts';
 import { BundleLedger, BundleLedgerRecord } from './bundle-ledger.ts';
 import type { GatewayConfig } from './config.ts';
+import { Enrolments } from './enrolments.ts';
 import { Ledger, LedgerRecord } from './ledger.ts';
 import { printMessage } from './message.ts';
 import { gatewayMetrics } from './metrics.ts';
@@ -84,7 +89,7 @@ export interface Gateway {
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, log, random = Math.random } = options;
-  const credentials = await loadTimelessCredentials(config.credentials);
+  const credentials = new LiveCredentials(await loadTimelessCredentials(config.credentials));
   const gateway = gatewayOf(credentials.identity, config.credentials);
   const site = { customer: gateway.customer, site: gateway.site };
   const factoryRoot = await readFactoryRoot(config.root);
@@ -267,6 +272,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   stack.defer(() => relay.close());
   let stopAsking: (() => void) | undefined;
+  const enrolments = new Enrolments({ send: (forward) => uplink.enrol(forward) });
+  const counter = new EnrolCounter({ answer: (request, asker) => enrolments.ask(request, asker), clock, log });
   const uplink = new Uplink({
     link,
     gateway,
@@ -279,6 +286,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await devices.receipt(device, bytes);
     },
     time: (bytes) => times.answered(bytes),
+    enrolled: (reply) => enrolments.answered(reply),
     lineUp: () => {
       times.lineUp();
       stopAsking = timekeeper.connected((question) => times.ask(identityPath(gateway), question, (answer) => timekeeper.answered(printMessage(answer))));
@@ -299,6 +307,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   run('ledger', ledger.run(clock, log, signal));
   run('bundle-ledger', moved.run(clock, log, signal));
   run('outbox', forwarder.run());
+  run('renewal', keepLeafFresh({ directory: config.credentials, ask: askProvider(config, clock), clock: clock.calendar, log, random, credentials }, signal));
   const door = await openDoor({
     host: config.lan.host,
     port: config.lan.port,
@@ -310,6 +319,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     onMqtt: (socket, identity) => broker.attach(socket, identity),
     onHttp: createChunkHandler({ log, bundles: bundles.give }),
     onSwarm: (socket, identity) => seeder.attach(socket, identity),
+    onEnrol: (socket) => counter.attach(socket),
   });
   stack.defer(() => door.close());
   if (config.metrics !== undefined) {
@@ -333,6 +343,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     failed: failed.promise,
     close: () => stop.disposeAsync(),
   };
+}
+
+/** A gateway's own leaf is renewed at the provider's door: also when it has expired, and MQTT lets it in no more. */
+function askProvider({ uplink: { host, port, server_name: serverName } }: GatewayConfig, clock: Clock): AskRenewal {
+  const expect = (identity: Identity): boolean => identity.role === 'provider';
+  return async (request, { rootPem, signal }) => (await askForLeaf({ host, port, serverName, rootPem, expect, clock, signal }, request)).answer;
 }
 
 function gatewayOf(identity: Identity, directory: string): GatewayIdentity {

@@ -5,6 +5,7 @@ import { STATEMENTS_IN_FLIGHT } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
 import { openReceipts } from '../shared/net/receipts.ts';
+import { type EnrolForward, EnrolReply } from '../shared/wire/enrol.ts';
 import { type GatewayHello, Offer, type Progress, type Receipt, type Receipts, Refused, type Seen, type TimeQuestion } from '../shared/wire/messages.ts';
 import { down, parseDown, up } from '../shared/wire/topics.ts';
 import { printMessage, readMessage } from './message.ts';
@@ -22,6 +23,8 @@ interface Options {
   readonly receipt: (device: DeviceIdentity, receipt: Receipt, bytes: Buffer) => Promise<void>;
   /** What came as an answer about the time, unverified. */
   readonly time: (bytes: Buffer) => void;
+  /** What the provider says to somebody who asked for a certificate. */
+  readonly enrolled: (reply: EnrolReply) => void;
   readonly lineUp: () => void;
   readonly lineDown: () => void;
   readonly clock: Clock;
@@ -45,7 +48,10 @@ export class Uplink {
   async run(signal: AbortSignal): Promise<void> {
     const { link, gateway, log } = this.#o;
     // Its own verbs only: the object puller listens to the others. Subscribed before the hello that is answered there.
-    const deliveries = link.subscribe([down(gateway, 'offer'), down(gateway, 'receipt'), down(gateway, 'time'), down(gateway, 'refused')], { signal });
+    const deliveries = link.subscribe(
+      [down(gateway, 'offer'), down(gateway, 'receipt'), down(gateway, 'time'), down(gateway, 'enrolled'), down(gateway, 'refused')],
+      { signal },
+    );
     const stop = link.onState((state, reason) => this.#onState(state, reason));
     if (this.up) this.#onState('up', undefined);
     try {
@@ -69,6 +75,11 @@ export class Uplink {
   /** Resolves when the provider's broker acknowledged; that is no receipt. @throws CONNECTION_LOST */
   statement(bytes: Buffer): Promise<void> {
     return this.#o.link.publish(up(this.#o.gateway, 'statement'), bytes);
+  }
+
+  /** Resolves when the provider's broker has it; the answer comes back as `enrolled`. @throws CONNECTION_LOST */
+  enrol(forward: EnrolForward): Promise<void> {
+    return this.#o.link.publish(up(this.#o.gateway, 'enrol'), printMessage(forward));
   }
 
   /** A hint, lost when the line is down. The last word on a bundle travels acknowledged. */
@@ -117,6 +128,9 @@ export class Uplink {
         break;
       case 'time':
         this.#o.time(delivery.payload);
+        break;
+      case 'enrolled':
+        this.#o.enrolled(readMessage(EnrolReply, delivery.payload));
         break;
       case 'refused':
         this.#o.log.error('uplink.refused', { ...readMessage(Refused, delivery.payload) });

@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import type { Credentials } from '../certs/credentials.ts';
+import { Issuers } from '../certs/issuers.ts';
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { identityPath, type Scope } from '../shared/base/identity.ts';
 import type { Log } from '../shared/base/log.ts';
 import { openDoor } from '../shared/net/door.ts';
 import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
+import { EnrolCounter } from '../shared/net/enrol/counter.ts';
 import { ObjectServer } from '../shared/net/exchange/server.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
 import { Revocations } from '../shared/net/revocations.ts';
@@ -21,6 +23,8 @@ import { keepRenewing } from './deliver/renewal.ts';
 import { Repositories } from './deliver/repositories.ts';
 import { objectReader } from './deliver/serve.ts';
 import { type OfflineMetadata, readOfflineMetadata, readOnlineKeys } from './deliver/trust-directory.ts';
+import { Alarms } from './enrol/alarms.ts';
+import { Enrolments } from './enrol/enrolments.ts';
 import { Events, logRow } from './events.ts';
 import { ProviderTally, providerMetrics } from './metrics.ts';
 import type { Content } from './plan.ts';
@@ -43,6 +47,8 @@ export interface ProviderOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** Where to tell metrics; absent: nowhere. */
   readonly metrics?: { readonly host: string; readonly port: number } | undefined;
+  /** Where the issuing authorities lie, and how many days a certificate given here lasts; absent: none are given. */
+  readonly enrolment?: { readonly authorities: string; readonly leafDays: number } | undefined;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -93,7 +99,27 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const receipts = new ReceiptPost({ broker, log });
     const tally = new ProviderTally();
     const time = new TimeDesk({ credentials, clock });
-    const uplink = new Uplink({ onStatement: tally.stated, time, broker, recorder, receipts, planner, offers, objects, reports, events, clock, signal, log });
+    const alarms = new Alarms({ registry, events, clock });
+    const issuers = o.enrolment === undefined ? undefined : await Issuers.load(o.enrolment.authorities, { ...credentials, now: clock.now() });
+    const enrolments = new Enrolments({ registry, issuers, leafDays: o.enrolment?.leafDays, rootPem: credentials.rootPem, alarms, events, clock, log });
+    const counter = new EnrolCounter({ answer: (request) => enrolments.answer(request, undefined), clock, log });
+    const uplink = new Uplink({
+      enrolments,
+      alarms,
+      onStatement: tally.stated,
+      time,
+      broker,
+      recorder,
+      receipts,
+      planner,
+      offers,
+      objects,
+      reports,
+      events,
+      clock,
+      signal,
+      log,
+    });
     const rereadOffline = async (): Promise<OfflineMetadata> => {
       offline = await readOfflineMetadata(o.trust);
       return offline;
@@ -167,6 +193,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       accept: (identity) => mayEnter(credentials.identity, identity),
       revocations,
       onMqtt: (socket, identity) => broker.attach(socket, identity),
+      ...(issuers === undefined ? {} : { onEnrol: (socket) => counter.attach(socket) }),
       signal,
     });
     const metrics = providerMetrics({ tally, registry, reports, broker, door });

@@ -6,9 +6,12 @@ import { BUSY_RETRY, MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
 import type { ObjectServer } from '../shared/net/exchange/server.ts';
+import { EnrolForward, type EnrolReply } from '../shared/wire/enrol.ts';
 import { GatewayHello, Progress, Seen, type Statement, TimeQuestion, Want } from '../shared/wire/messages.ts';
 import { down, type UpVerb } from '../shared/wire/topics.ts';
 import type { Offers } from './deliver/offers.ts';
+import type { Alarms } from './enrol/alarms.ts';
+import type { Enrolments } from './enrol/enrolments.ts';
 import type { Events } from './events.ts';
 import type { Planner } from './planner.ts';
 import type { ReceiptPost } from './receipt-post.ts';
@@ -27,6 +30,8 @@ export interface UplinkParts {
   readonly reports: Reports;
   readonly events: Events;
   readonly time: Pick<TimeDesk, 'answer'>;
+  readonly enrolments: Pick<Enrolments, 'answer'>;
+  readonly alarms: Pick<Alarms, 'raise'>;
   /** Told of every statement that a device has proven to be its own. */
   readonly onStatement?: (statement: Statement, verdict: Verdict) => void;
   readonly clock: Clock;
@@ -109,6 +114,12 @@ export class Uplink {
       case 'time':
         await this.#send(from, 'time', await this.#parts.time.answer(from, read(TimeQuestion, verb, payload)));
         return;
+      case 'enrol': {
+        const { id, request } = read(EnrolForward, verb, payload);
+        const answer = await this.#parts.enrolments.answer(request, from);
+        await this.#send(from, 'enrolled', { id, answer } satisfies EnrolReply);
+        return;
+      }
       case 'request':
       case 'object':
         // The policy lets no gateway say these.
@@ -117,7 +128,7 @@ export class Uplink {
   }
 
   async #statement(from: GatewayIdentity, bytes: Buffer): Promise<void> {
-    const { recorder, receipts, planner, events, log } = this.#parts;
+    const { recorder, receipts, planner, events, alarms, log } = this.#parts;
     const { customer, site } = from;
     try {
       const { statement, verdict, sealed } = await recorder.record(bytes, from);
@@ -139,6 +150,9 @@ export class Uplink {
       } else if (verdict.outcome === 'refused') {
         log.warn('statement.refused', { customer, site, group, device, counter, code: verdict.code, message: verdict.message });
         events.tell('statement-refused', { customer, site, device, code: verdict.code, message: verdict.message });
+        // One device never says two things under one number, whatever it forgot: it does not confirm what it does not remember.
+        if (verdict.code === 'COUNTER_CONFLICT')
+          await alarms.raise({ type: 'clone-suspected', customer, site, device, message: verdict.message }, identityPath(from));
       }
       await receipts.post(from, sealed);
     } catch (error) {
@@ -149,7 +163,7 @@ export class Uplink {
     }
   }
 
-  async #send(to: GatewayIdentity, verb: 'time' | 'refused', body: unknown): Promise<void> {
+  async #send(to: GatewayIdentity, verb: 'time' | 'refused' | 'enrolled', body: unknown): Promise<void> {
     try {
       await this.#parts.broker.send(to, down(to, verb), Buffer.from(JSON.stringify(body), 'utf8'));
     } catch (error) {

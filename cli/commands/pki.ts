@@ -77,6 +77,7 @@ export function declare(parent: Command, description: string): void {
       return issued(call, await issueDevice({ ...request(call), ...place(call), group, device: id(argument(call, 3, 'the device'), 'device') }));
     }),
   );
+  declareIssuing(pki, inFolder, issuing);
   inFolder(
     leaf(pki, 'list', 'every CA and every certificate issued, with its expiry', async (call) => {
       const { listPki } = await import('../pki-list.ts');
@@ -95,6 +96,47 @@ export function declare(parent: Command, description: string): void {
       );
       return undefined;
     }),
+  );
+}
+
+/** What lets devices make their own keys: claims, issuing online, and requests that are carried here. */
+function declareIssuing(pki: Command, inFolder: (command: Command) => Command, issuing: (command: Command) => Command): void {
+  issuing(
+    leaf(pki, 'claim <customer> <group> <claim>', 'a certificate to ship with all devices of a group: it can ask to enrol, and nothing else', async (call) => {
+      const { issueClaim } = await import('../../certs/pki-directory.ts');
+      const customer = id(argument(call, 0, 'the customer'), 'customer');
+      const group = id(argument(call, 1, 'the group'), 'group');
+      return issued(call, await issueClaim({ ...request(call), customer, group, claim: id(argument(call, 2, 'the claim'), 'claim') }));
+    }),
+  );
+  inFolder(
+    leaf(pki, 'sign-request <customer> <site> <group> <device>', 'certify the key of a request that was carried here from a device', async (call) => {
+      const [{ signRequest }, { readFile }] = await Promise.all([import('../../certs/pki-directory.ts'), import('node:fs/promises')]);
+      const group = id(argument(call, 2, 'the group'), 'group');
+      const identity = { role: 'device', ...place(call), group, device: id(argument(call, 3, 'the device'), 'device') } as const;
+      return issued(call, await signRequest({ ...request(call), identity, request: await readFile(call.options.needed('request', '--request'), 'utf8') }));
+    })
+      .requiredOption('--request <file>', 'the request, as `wardcast agent request` wrote it')
+      .requiredOption('--out <file>', 'the chain to carry back; it holds no secret')
+      .option('--days <n>', 'valid for so many days'),
+  );
+  inFolder(
+    leaf(pki, 'export-issuer', "copy a CA with its key for the provider, which then certifies that group's devices online", async (call) => {
+      const { exportIssuer } = await import('../../certs/pki-directory.ts');
+      const customer = id(call.options.needed('customer', '--customer'), 'customer');
+      const named = call.options.text('group');
+      const group = named === undefined ? undefined : id(named, 'group');
+      const made = await exportIssuer({ directory: folder(call), customer, group, out: call.options.needed('out', '--out') });
+      call.output.result({ customer, group: group ?? null, out: made }, () =>
+        call.output.line(
+          `${group === undefined ? `CA of customer ${customer} (for its gateways)` : `CA of group ${customer}/${group}`} with its key in ${made}`,
+        ),
+      );
+      return undefined;
+    })
+      .requiredOption('--customer <customer>', 'whose')
+      .option('--group <group>', "the group; absent: the customer's own CA, so that gateways renew online")
+      .requiredOption('--out <dir>', 'the folder that provider.toml names under [enrolment] authorities'),
   );
 }
 

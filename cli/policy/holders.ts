@@ -25,7 +25,7 @@ export function rightsOfHolders(
     identities.push(parseSpiffeId(`spiffe://any/${row.name}`).identity);
   }
   const owner = ownerOf(identities, seat);
-  const known = identities.filter((identity) => !('customer' in identity) || belongs(identity, within));
+  const known = identities.filter((identity) => !('site' in identity) || belongs(identity, within));
   return brokerRights(owner, known).map((rights) => ({ ...rights, user: users.get(identityPath(rights.identity)) ?? '' }));
 }
 

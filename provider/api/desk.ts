@@ -11,6 +11,7 @@ import type { Desk, Handler } from './action.ts';
 import { currentList, currentSet } from './current.ts';
 import { customerAdd, customerList } from './customer.ts';
 import { deviceAdd, deviceList, deviceRemove, deviceSeen } from './device.ts';
+import { alarmDismiss, enrolDecide, enrolList, enrolRelease, enrolRevoke, enrolToken, enrolTokens } from './enrol.ts';
 import { explain } from './explain.ts';
 import { groupAdd, groupList } from './group.ts';
 import { logList, registryCheck } from './log.ts';
@@ -48,6 +49,13 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   trace,
   'trace.device': traceDevice,
   explain,
+  'enrol.token': enrolToken,
+  'enrol.tokens': enrolTokens,
+  'enrol.revoke': enrolRevoke,
+  'enrol.list': enrolList,
+  'enrol.decide': enrolDecide,
+  'enrol.release': enrolRelease,
+  'alarm.dismiss': alarmDismiss,
   'registry.check': registryCheck,
   'log.list': logList,
 };

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { MAX_REPLY_ROWS } from '../../shared/base/limits.ts';
 import { type BundleRow, OPS_ACTIONS, type SiteRow as SiteStatus, type StatusRow } from '../../shared/wire/ops.ts';
+import { alarms } from '../enrol/alarms.ts';
 import { type CurrentVersion, effective } from '../plan.ts';
 import { type DeviceRow, keys, prefixes, type Release, type Standing } from '../registry/rows.ts';
 import { action, collect, type Desk, tooMany } from './action.ts';
@@ -32,7 +33,11 @@ export const status = action(OPS_ACTIONS.status, async (desk, { customer, site, 
     }
     if (bundles.length > MAX_REPLY_ROWS) throw tooMany();
   }
-  return { devices, sites, bundles };
+  const raised = await collect(
+    alarms(desk.registry, customer),
+    (row) => (site === undefined || row.site === site) && (device === undefined || row.device === device),
+  );
+  return { devices, sites, bundles, alarms: raised };
 });
 
 async function deviceRows({ registry }: Desk, member: DeviceRow): Promise<Row[]> {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { MAX_CA_GENERATION } from '../../shared/base/limits.ts';
 import { RevokedShape } from '../../shared/bundle/bundle.ts';
+import { TokenId, TokenTerms } from '../../shared/wire/enrol.ts';
 import { Id, Sha256, Version } from '../../shared/wire/messages.ts';
 import { CurrentRow, Customer, Device, Group, Site } from '../../shared/wire/ops.ts';
 
@@ -19,6 +20,9 @@ export const RoleRef = z.strictObject({ version: z.int().min(1), sha256: Sha256 
 export type RoleRef = z.infer<typeof RoleRef>;
 
 const BundleRelease = z.strictObject({ application: Id, version: Version, manifest: Sha256, size: Count, allowDowngrade: z.boolean() });
+
+/** The certified key (sha256 of its SPKI), its certificate, and the key that asked if that was another: the one before. */
+const Certified = { key: Sha256, serial: z.string().regex(/^[0-9a-f]{1,40}$/), expires: z.iso.datetime(), previous: Sha256.nullable() };
 
 export const Change = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('customer-added'), ...Customer.shape, name: Name }),
@@ -69,6 +73,26 @@ export const Change = z.discriminatedUnion('type', [
     revoked: z.array(RevokedShape).optional(),
     oldestCa: z.int().min(2).optional(),
   }),
+  /** A code that devices may enrol with; the log holds what a code is checked with, never the code. */
+  z.strictObject({ type: z.literal('token-added'), customer: Id, site: Id, ...TokenTerms, expires: z.iso.datetime() }),
+  z.strictObject({ type: z.literal('token-revoked'), token: TokenId }),
+  /** A device's key was certified: at enrolment (then the device may be new), or anew. On the log before the certificate is given away. */
+  z.strictObject({
+    type: z.literal('device-certified'),
+    customer: Id,
+    site: Id,
+    group: Id,
+    device: Id,
+    ...Certified,
+    by: z.enum(['token', 'claim', 'renewal']),
+    token: TokenId.optional(),
+    claim: Id.optional(),
+  }),
+  z.strictObject({ type: z.literal('gateway-certified'), customer: Id, site: Id, gateway: Id, ...Certified }),
+  /** An answer to a device that waited for approval by hand. */
+  z.strictObject({ type: z.literal('enrolment-decided'), customer: Id, site: Id, group: Id, device: Id, key: Sha256, approved: z.boolean() }),
+  /** The device may enrol once more, with another key: it was repaired or wiped. */
+  z.strictObject({ type: z.literal('device-key-released'), customer: Id, device: Id }),
   /** A device's word, as it was signed: `payload` and `signature` in base64; the certificate chain is a blob under its hash. */
   z.strictObject({ type: z.literal('statement'), payload: z.string(), signature: z.string(), chain: Sha256 }),
 ]);

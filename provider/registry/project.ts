@@ -3,6 +3,7 @@ import type { Scope } from '../../shared/base/identity.ts';
 import type { Statement } from '../../shared/wire/messages.ts';
 import { said } from '../record/said.ts';
 import type { Change, ChangeOf, RoleRef } from './changes.ts';
+import { deviceCertified, enrolmentDecided, gatewayCertified, keyReleased, tokenAdded, tokenRevoked } from './enrolled.ts';
 import { confirmedBytes } from './moved.ts';
 import { retireCa, revoke } from './revoked.ts';
 import { type Current, type Key, keys } from './rows.ts';
@@ -53,7 +54,7 @@ export function project(change: Change, position: Position, read: Read): readonl
     case 'device-removed': {
       const device = present(read, keys.device(change.customer, change.device), `Device ${change.customer}/${change.device}`);
       // Its standing stays: a removed device that returns must not be able to repeat old counters.
-      return [remove(keys.device(change.customer, change.device)), remove(keys.member(device, change.device))];
+      return [remove(keys.device(change.customer, change.device)), remove(keys.member(device, change.device)), ...keyReleased(change, read)];
     }
     case 'device-revoked': {
       const { customer, site, group, device } = change;
@@ -79,6 +80,23 @@ export function project(change: Change, position: Position, read: Read): readonl
       return currentSet(change, position, read);
     case 'bundle-assigned':
       return bundleAssigned(change, position, read);
+    case 'token-added':
+      needScope(read, change);
+      return tokenAdded(change, read);
+    case 'token-revoked':
+      return tokenRevoked(change, read);
+    case 'device-certified':
+      needScope(read, change);
+      return deviceCertified(change, read);
+    case 'gateway-certified':
+      present(read, keys.site(change.customer, change.site), `Site ${change.customer}/${change.site}`);
+      return gatewayCertified(change, read);
+    case 'enrolment-decided':
+      needScope(read, change);
+      return enrolmentDecided(change, position.at);
+    case 'device-key-released':
+      present(read, keys.device(change.customer, change.device), `Device ${change.customer}/${change.device}`);
+      return keyReleased(change, read);
     case 'statement':
       return stated(change, position, read);
   }

@@ -114,6 +114,34 @@ export interface TraceRow {
   readonly device: string | null;
 }
 
+/** Which key a device or gateway holds by now. */
+export interface LeafRow {
+  /** sha256 of the public key (SPKI); null: released, the next one to enrol may bring any. */
+  readonly key: string | null;
+  /** The key that this one replaced: whoever still asks with it, for another than this one, is a clone. */
+  readonly previous: string | null;
+  readonly serial: string;
+  readonly expires: string;
+}
+
+/** A code for enrolling, without the code. */
+export interface TokenRow extends Omit<ChangeOf<'token-added'>, 'type'> {
+  /** Devices enrolled with it. */
+  readonly used: number;
+  readonly revoked: boolean;
+}
+
+/** What was decided by hand about one device with one key. */
+export interface DecisionRow {
+  readonly customer: string;
+  readonly site: string;
+  readonly group: string;
+  readonly device: string;
+  readonly key: string;
+  readonly approved: boolean;
+  readonly at: string;
+}
+
 /** Numbers in keys: as many digits as a safe integer has, so that text order is number order. */
 export function padded(value: number): string {
   return String(value).padStart(16, '0');
@@ -139,6 +167,10 @@ export const keys = {
   }),
   siteMoved: (customer: string, site: string): Key<SiteMoved> => ({ text: `moved-site/${customer}/${site}` }),
   history: (customer: string, device: string, counter: number): Key<HistoryRow> => ({ text: `history/${customer}/${device}/${padded(counter)}` }),
+  token: (token: string): Key<TokenRow> => ({ text: `token/${token}` }),
+  deviceLeaf: (customer: string, device: string): Key<LeafRow> => ({ text: `leaf-device/${customer}/${device}` }),
+  gatewayLeaf: (customer: string, site: string, gateway: string): Key<LeafRow> => ({ text: `leaf-gateway/${customer}/${site}/${gateway}` }),
+  decision: (customer: string, device: string, key: string): Key<DecisionRow> => ({ text: `decision/${customer}/${device}/${key}` }),
   trace: (application: string, version: string, sequence: number): Key<TraceRow> => ({
     // A device may claim any text as a version.
     text: `trace/${application}/${encodeURIComponent(version)}/${padded(sequence)}`,
@@ -161,6 +193,8 @@ export const prefixes = {
     text: below('moved-bundle', scope.customer, scope.site, scope.group, padded(sequence)),
   }),
   sitesMoved: (customer?: string): Prefix<SiteMoved> => ({ text: below('moved-site', customer) }),
+  decisions: (customer: string, device: string): Prefix<DecisionRow> => ({ text: below('decision', customer, device) }),
+  tokens: (): Prefix<TokenRow> => ({ text: 'token/' }),
   history: (customer: string, device: string): Prefix<HistoryRow> => ({ text: `history/${customer}/${device}/` }),
   trace: (application: string, version: string): Prefix<TraceRow> => ({ text: `trace/${application}/${encodeURIComponent(version)}/` }),
 };

@@ -34,7 +34,12 @@ export async function runDaemon<S extends DaemonConfig>(
     const config = await loadConfig(configFile(component), schema);
     log = createLog({ component, level: config.log.level });
     const { version } = manifest;
-    const running = await start({ config, version, log });
+    // Starting may take long: an agent waits for its first certificate. Nothing has to be put away then, since a kill at any moment harms nothing.
+    const running = await Promise.race([start({ config, version, log }), stop]);
+    if (typeof running === 'string') {
+      log.info('stopped', { signal: running, started: false });
+      process.exit(EXIT.stopped);
+    }
     try {
       log.info('stopping', { signal: await Promise.race([stop, ...(running.failed === undefined ? [] : [running.failed])]) });
     } finally {

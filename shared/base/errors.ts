@@ -27,6 +27,9 @@ export const ERROR_CODES = {
   CONNECTION_FAILED: 'The other side could not be reached',
   CONNECTION_LOST: 'The connection broke while in use',
   PROTOCOL_VIOLATION: 'The other side broke the protocol',
+  ENROL_REFUSED: 'The provider does not give a certificate for this request',
+  ENROL_PENDING: 'The request for a certificate waits for approval by hand',
+  ENROL_DUPLICATE: 'A device of this id is enrolled already, with another key',
   // policy
   DENIED: 'The policy does not allow this',
   // formats

@@ -1,7 +1,7 @@
 import { WardcastError } from './errors.ts';
 
 /** Who a verified certificate says its holder is. Ids are DNS labels. */
-export type Identity = ProviderIdentity | OpsIdentity | GatewayIdentity | DeviceIdentity;
+export type Identity = ProviderIdentity | OpsIdentity | GatewayIdentity | DeviceIdentity | ClaimIdentity;
 export interface ProviderIdentity {
   readonly role: 'provider';
   readonly name: string;
@@ -22,6 +22,13 @@ export interface DeviceIdentity {
   readonly site: string;
   readonly group: string;
   readonly device: string;
+}
+/** Shipped with all devices of a group alike: may ask for a certificate of that group, and nothing else, at no door. */
+export interface ClaimIdentity {
+  readonly role: 'claim';
+  readonly customer: string;
+  readonly group: string;
+  readonly claim: string;
 }
 
 /** What a bundle is for: one group at one site of one customer. */
@@ -64,6 +71,8 @@ export function identityPath(identity: Identity): string {
       return `customer/${identity.customer}/site/${identity.site}/gateway/${identity.gateway}`;
     case 'device':
       return `customer/${identity.customer}/site/${identity.site}/group/${identity.group}/device/${identity.device}`;
+    case 'claim':
+      return `customer/${identity.customer}/group/${identity.group}/claim/${identity.claim}`;
   }
 }
 
@@ -110,6 +119,8 @@ function identityFromParts(parts: readonly string[]): Identity | undefined {
     if (k1 === 'ops') return { role: 'ops', name: v1 };
     return undefined;
   }
+  if (parts.length === 6 && k1 === 'customer' && k2 === 'group' && k3 === 'claim' && v1 !== undefined && v2 !== undefined && v3 !== undefined)
+    return { role: 'claim', customer: v1, group: v2, claim: v3 };
   if (k1 !== 'customer' || k2 !== 'site' || v1 === undefined || v2 === undefined || v3 === undefined) return undefined;
   if (parts.length === 6 && k3 === 'gateway') return { role: 'gateway', customer: v1, site: v2, gateway: v3 };
   if (parts.length === 8 && k3 === 'group' && k4 === 'device' && v4 !== undefined) return { role: 'device', customer: v1, site: v2, group: v3, device: v4 };

@@ -202,6 +202,36 @@ export const MAX_LEAF_DAYS = 398;
 export const MAX_CA_GENERATION = 999;
 /** Milliseconds that a certificate's validity starts before it is made: clocks of closed sites run behind. */
 export const CERT_BACKDATE = 60 * MINUTE;
+/** Part of a leaf's life after which a daemon asks for the next one: 60 of 90 days, so that a month of failures harms nobody. */
+export const LEAF_RENEW_AFTER = 2 / 3;
+/** Days after its end in which a leaf still serves to ask for the next one, and for nothing else: a device may have stood in a store for months. */
+export const LEAF_RENEW_GRACE_DAYS = 365;
+/** Milliseconds between two attempts to renew a leaf, at least and at most; between them a twentieth of what is left of its life; jitter of a half. */
+export const LEAF_RETRY_MIN = 1 * SECOND;
+export const LEAF_RETRY_MAX = 6 * 60 * MINUTE;
+/** Issuing authorities that a provider holds: groups of all customers. */
+export const MAX_ISSUERS = 10_000;
+/** Bytes of one enrolment message in either direction: a request with a chain of four certificates has about 8 KiB. */
+export const MAX_ENROL_MESSAGE = 32 * KiB;
+/** Connections at a door that may ask for a certificate at once: they need none to come in, so there are few, and each has this many milliseconds. */
+export const MAX_ENROLLING = 32;
+export const ENROL_TIMEOUT = 20 * SECOND;
+/** Requests for certificates that a door passes on per second on average, and at once: a site of 1,000 devices is through in four minutes; a flood costs the line 40 KiB/s. */
+export const ENROL_RATE = 5;
+export const ENROL_BURST = 50;
+/** Milliseconds before the first and at most before a later attempt to enrol; full jitter. A device that waits for approval by hand is noticed soon enough. */
+export const ENROL_RETRY_MIN = 1 * SECOND;
+export const ENROL_RETRY_MAX = 5 * MINUTE;
+/** scrypt's N for enrolment codes, r = 8: 32 MiB and about 0.1 s on a device. The code has 60 secret bits, which nobody searches. */
+export const ENROL_SCRYPT_COST = 2 ** 15;
+/** Seconds that a token lasts by default and at most, and devices it may enrol at most. */
+export const TOKEN_LIFETIME = 24 * 60 * 60;
+export const MAX_TOKEN_LIFETIME = 30 * 24 * 60 * 60;
+export const MAX_TOKEN_COUNT = 10_000;
+/** Device ids that a token may name. */
+export const MAX_TOKEN_DEVICES = 1000;
+/** Requests of one customer that wait for approval: claims are shipped, and strangers may hold one. */
+export const MAX_PENDING_ENROLMENTS = 1000;
 
 /** Milliseconds that a wall clock may be off, or jump, before it counts as wrong: NTP keeps it within a second, people set it to the minute. */
 export const CLOCK_TOLERANCE = 5 * MINUTE;

@@ -7,14 +7,18 @@ import { type Clock, momentOf } from '../base/clock.ts';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, REFUSAL_LINGER } from '../base/limits.ts';
+import { ENROL_PROTOCOL } from '../wire/enrol.ts';
 import { clientNotice, swarmNotice } from './refusal-notice.ts';
 import type { Revocations } from './revocations.ts';
 import { SWARM_PROTOCOL } from './swarm/frames.ts';
 
+/** Who has no certificate yet still knows whom to trust. */
+export type Nobody = Pick<Credentials, 'rootPem'>;
+
 export interface DialOptions {
   readonly host: string;
   readonly port: number;
-  readonly credentials: Credentials;
+  readonly credentials: Credentials | Nobody;
   /** Is this whom we want to talk to? */
   readonly expect: (identity: Identity) => boolean;
   /** If given, the certificate must be for this DNS name too. */
@@ -130,16 +134,17 @@ function tlsOptions({ credentials, serverName, protocol }: DialOptions): Connect
   };
 }
 
-const contexts = new WeakMap<Credentials, SecureContext>();
+const contexts = new WeakMap<Credentials | Nobody, { readonly chainPem: string; readonly context: SecureContext }>();
 
-/** Parsing key and chain costs a millisecond or two: once per credentials, not once per attempt. */
-function contextOf(credentials: Credentials): SecureContext {
+/** Parsing key and chain costs a millisecond or two: once per credentials and renewal, not once per attempt. */
+function contextOf(credentials: Credentials | Nobody): SecureContext {
+  const { rootPem } = credentials;
+  const own = 'keyPem' in credentials ? { key: credentials.keyPem, cert: credentials.chainPem } : {};
   const known = contexts.get(credentials);
-  if (known !== undefined) return known;
-  const { keyPem, chainPem, rootPem } = credentials;
-  const made = tls.createSecureContext({ key: keyPem, cert: chainPem, ca: rootPem, minVersion: 'TLSv1.3' });
-  contexts.set(credentials, made);
-  return made;
+  if (known !== undefined && known.chainPem === (own.cert ?? '')) return known.context;
+  const context = tls.createSecureContext({ ...own, ca: rootPem, minVersion: 'TLSv1.3' });
+  contexts.set(credentials, { chainPem: own.cert ?? '', context });
+  return context;
 }
 
 /** @throws TRUST_ROOT_WRONG, SERVER_NAME_WRONG, CERT_* */
@@ -148,11 +153,16 @@ function judge(socket: TLSSocket, options: DialOptions): Identity {
     return prove(socket, options);
   } catch (error) {
     const refusal = toWardcastError(error, 'TLS_FAILED', 'The server could not be judged');
-    socket.end(options.protocol === SWARM_PROTOCOL ? swarmNotice(refusal) : clientNotice(refusal));
+    socket.end(noticeFor(options.protocol, refusal));
     socket.resume();
     setTimeout(() => socket.destroy(), REFUSAL_LINGER).unref();
     throw refusal;
   }
+}
+
+function noticeFor(protocol: string, refusal: WardcastError): Buffer {
+  if (protocol === ENROL_PROTOCOL) return Buffer.alloc(0);
+  return protocol === SWARM_PROTOCOL ? swarmNotice(refusal) : clientNotice(refusal);
 }
 
 function prove(socket: TLSSocket, { host, port, credentials, expect, serverName, clock, revocations }: DialOptions): Identity {

@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import tls, { type TLSSocket } from 'node:tls';
+import tls, { type SecureContextOptions, type TLSSocket } from 'node:tls';
 import type { Credentials } from '../../certs/credentials.ts';
 import { certifiedPeer } from '../../certs/identity.ts';
 import { serverSideTlsError } from '../../certs/tls-errors.ts';
@@ -10,6 +10,7 @@ import { systemCode, toWardcastError, WardcastError } from '../base/errors.ts';
 import { type Certified, type Identity, identityPath } from '../base/identity.ts';
 import { HANDSHAKE_TIMEOUT, LAN_TIMEOUT, MAX_CONNECTIONS, MAX_LOGGED_REFUSALS, MAX_PENDING_HANDSHAKES, REFUSAL_LINGER } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
+import { ENROL_PROTOCOL } from '../wire/enrol.ts';
 import { nodeHttp } from './node-http.ts';
 import { httpNotice, serverNotice, swarmNotice } from './refusal-notice.ts';
 import type { Revocations } from './revocations.ts';
@@ -30,6 +31,8 @@ export interface DoorOptions {
   readonly onHttp?: (request: IncomingMessage, response: ServerResponse, identity: Identity) => void;
   /** A connection of the swarm (shared/net/swarm/wire.ts). */
   readonly onSwarm?: (socket: TLSSocket, identity: Identity) => void;
+  /** Somebody who asks for a certificate, and so needs none to come in. Absent: that protocol is not spoken here. */
+  readonly onEnrol?: (socket: TLSSocket) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -51,7 +54,7 @@ export interface Door {
 }
 
 /** Protocols by ALPN (RFC 7301); a client that names none speaks MQTT. */
-export const ALPN = { mqtt: 'mqtt', http: 'http/1.1', swarm: SWARM_PROTOCOL } as const;
+export const ALPN = { mqtt: 'mqtt', http: 'http/1.1', swarm: SWARM_PROTOCOL, enrol: ENROL_PROTOCOL } as const;
 const identities = new WeakMap<Socket, Identity>();
 
 /** Who is at the other end of a socket that a door let in; undefined for any other socket. */
@@ -61,7 +64,7 @@ export function identityOfSocket(socket: Socket): Identity | undefined {
 
 /**
  * One TLS 1.3 listener for MQTT, https and the swarm. Nobody gets further than this file without a certificate chain that `certs/identity.ts` proves and a
- * role that `accept` lets in.
+ * role that `accept` lets in; but who speaks the enrolment protocol, and nothing else, is nobody yet and goes to `onEnrol`.
  * @throws CONNECTION_FAILED when the address cannot be listened on
  */
 export async function openDoor(options: DoorOptions): Promise<Door> {
@@ -87,19 +90,14 @@ class TlsDoor implements Door {
     this.#o = options;
     const { credentials } = options;
     this.#server = tls.createServer({
-      key: credentials.keyPem,
-      cert: credentials.chainPem,
-      ca: credentials.rootPem,
-      minVersion: 'TLSv1.3',
+      ...contextOf(credentials),
       requestCert: true,
       // Judged in #onSecure, the only way in: OpenSSL's own refusal would reach the client as a bare close, without the reason.
       rejectUnauthorized: false,
-      ALPNProtocols: [ALPN.mqtt, ALPN.http, ALPN.swarm],
+      ALPNProtocols: [ALPN.mqtt, ALPN.http, ALPN.swarm, ...(options.onEnrol === undefined ? [] : [ALPN.enrol])],
       handshakeTimeout: HANDSHAKE_TIMEOUT,
-      // No resumption: a resumed session presents no chain and could outlive its certificate. (Without tickets TLS 1.3 resumes only from a
-      // server-side cache, which Node leaves to a `resumeSession` listener; there is none.)
-      secureOptions: constants.SSL_OP_NO_TICKET,
     });
+    credentials.onRenewed?.(() => this.#server.setSecureContext(contextOf(credentials)));
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on('drop', () => this.#drop());
     this.#server.on('connection', (socket) => this.#onConnection(socket));
@@ -178,6 +176,10 @@ class TlsDoor implements Door {
   #onSecure(socket: TLSSocket): void {
     this.#pending.delete(peerOf(socket));
     socket.on('error', (error) => this.#o.log.debug('door.socket_failed', { address: socket.remoteAddress, error }));
+    if (socket.alpnProtocol === ALPN.enrol && this.#o.onEnrol !== undefined) {
+      this.#o.onEnrol(socket);
+      return;
+    }
     let certified: Certified;
     try {
       certified = this.#judge(socket);
@@ -247,6 +249,18 @@ class TlsDoor implements Door {
     } else window.count++;
     this.#o.log.warn('door.refused', fields);
   }
+}
+
+function contextOf(credentials: Credentials): SecureContextOptions {
+  return {
+    key: credentials.keyPem,
+    cert: credentials.chainPem,
+    ca: credentials.rootPem,
+    minVersion: 'TLSv1.3',
+    // No resumption: a resumed session presents no chain and could outlive its certificate. (Without tickets TLS 1.3 resumes only from a
+    // server-side cache, which Node leaves to a `resumeSession` listener; there is none.)
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  };
 }
 
 function noticeFor(protocol: string | false | null, error: WardcastError): Buffer | string {

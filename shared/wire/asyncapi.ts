@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { MAX_CONTROL_MESSAGE, MAX_PAYLOAD } from '../base/limits.ts';
+import { EnrolAnswer, EnrolForward, EnrolReply, EnrolRequest, SignedRequest } from './enrol.ts';
 import {
   Absent,
   DeviceHello,
@@ -49,7 +50,23 @@ const SCOPE = 'customer/{customer}/site/{site}/group/{group}';
 const OBJECT_TAIL = '{objectGroup}/{kind}/{name}/{part}/{parts}';
 
 /** Payloads in JSON that travel on fixed topics, by the name they get in the document. */
-const PAYLOADS = { GatewayHello, DeviceHello, Offer, Peers, Want, Absent, Signed, Receipts, Refused, Progress, Seen, TimeQuestion, TimeAnswer } as const;
+const PAYLOADS = {
+  GatewayHello,
+  DeviceHello,
+  Offer,
+  Peers,
+  Want,
+  Absent,
+  Signed,
+  Receipts,
+  Refused,
+  Progress,
+  Seen,
+  TimeQuestion,
+  TimeAnswer,
+  EnrolForward,
+  EnrolReply,
+} as const;
 
 const PARAMETERS: Readonly<Record<string, JsonObject>> = {
   customer: { description: 'Who bought it.' },
@@ -132,6 +149,8 @@ function conversation(): Spoken[] {
     said('gateway', GATEWAY, 'seen', 'Seen', 'Devices seen on the LAN, and the counters of the line.'),
     heard('gateway', GATEWAY, 'time', 'Signed', 'The time, signed over the nonce of the question (payload: TimeStatement).'),
     heard('device', DEVICE, 'time', 'TimeAnswer', 'The time as the provider signed it, and how the nonce of this device leads to what is signed.'),
+    said('gateway', GATEWAY, 'enrol', 'EnrolForward', 'Passes on a request for a certificate that came over the enrolment protocol on the LAN.'),
+    heard('gateway', GATEWAY, 'enrolled', 'EnrolReply', 'The answer to it.'),
     ...both(['gateway', GATEWAY]),
     said('device', DEVICE, 'hello', 'DeviceHello', 'State at every connect.'),
     ...both(['device', DEVICE]),
@@ -252,7 +271,7 @@ function messages(): JsonObject {
 /** Every payload as JSON schema (draft 7, AsyncAPI's own dialect), referring to each other by name. */
 function schemas(): JsonObject {
   const registry = z.registry<{ id: string }>();
-  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, TreeHead, TimeStatement, ErrorBody };
+  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, TreeHead, TimeStatement, EnrolRequest, EnrolAnswer, SignedRequest, ErrorBody };
   for (const [name, { params, result }] of Object.entries(OPS_ACTIONS)) {
     named[`${name}.params`] = params;
     named[`${name}.result`] = result;

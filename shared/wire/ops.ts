@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { MAX_CA_GENERATION, MAX_REPLY_ROWS } from '../base/limits.ts';
+import { TokenId, TokenTerms } from './enrol.ts';
 import { Id, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
 
 /** Every ops action, its parameters and its result: the table behind the provider's api, the CLI and the AsyncAPI document. */
@@ -109,6 +110,43 @@ export const BarrierRow = z.strictObject({
   detail: z.string(),
   values: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null(), z.array(z.string())])),
 });
+/** A code that devices may enrol with, as far as the provider knows it. */
+export const TokenListed = z.strictObject({
+  token: TokenId,
+  customer: Id,
+  site: Id,
+  group: Id,
+  count: Count,
+  used: Count,
+  devices: z.array(Id),
+  byHand: z.boolean(),
+  expires: Time,
+  revoked: z.boolean(),
+});
+/** A device that waits for approval by hand. */
+export const PendingRow = z.strictObject({
+  customer: Id,
+  site: Id,
+  group: Id,
+  device: Id,
+  /** sha256 of its public key: `wardcast agent enrol` shows the same on the device. */
+  key: Sha256,
+  by: z.enum(['token', 'claim']),
+  name: z.string(),
+  since: Time,
+});
+/** A device about which something cannot be right; kept until it is dismissed. */
+export const ALARMS = ['enrolment-duplicate', 'clone-suspected'] as const;
+export const AlarmRow = z.strictObject({
+  type: z.enum(ALARMS),
+  customer: Id,
+  site: Id,
+  device: Id,
+  message: z.string(),
+  first: Time,
+  last: Time,
+  count: Count,
+});
 
 const action = <P extends z.ZodType, R extends z.ZodType>(params: P, result: R): { params: P; result: R } => ({ params, result });
 const None = z.strictObject({});
@@ -172,7 +210,7 @@ export const OPS_ACTIONS = {
   'current.list': action(z.strictObject({ customer: Id.optional(), group: Id.optional() }), z.array(CurrentRow)),
   status: action(
     z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional(), device: Id.optional() }),
-    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow), bundles: z.array(BundleRow) }),
+    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow), bundles: z.array(BundleRow), alarms: z.array(AlarmRow) }),
   ),
   /** The records that concern a release (and a device), oldest first. */
   trace: action(
@@ -201,6 +239,17 @@ export const OPS_ACTIONS = {
       verdict: z.string(),
     }),
   ),
+  /** Makes known what a code is checked with; the code itself stays with whoever made it. */
+  'enrol.token': action(z.strictObject({ customer: Id, site: Id, ...TokenTerms }), Done.extend({ expires: Time })),
+  'enrol.tokens': action(z.strictObject({ customer: Id.optional() }), z.array(TokenListed)),
+  'enrol.revoke': action(z.strictObject({ token: TokenId }), Done),
+  'enrol.list': action(z.strictObject({ customer: Id.optional() }), z.array(PendingRow)),
+  /** `key`: all of it or its beginning; absent: the only one that waits under this id. */
+  'enrol.decide': action(z.strictObject({ customer: Id, device: Id, key: z.string().max(64).optional(), approved: z.boolean() }), Done.extend({ key: Sha256 })),
+  /** The device was repaired or wiped: the next enrolment under this id may bring another key. */
+  'enrol.release': action(z.strictObject({ customer: Id, device: Id }), Done),
+  /** The alarms about a device were looked into. */
+  'alarm.dismiss': action(z.strictObject({ customer: Id, device: Id }), z.strictObject({ dismissed: Count })),
   /** Replays the log into an empty registry and compares. */
   'registry.check': action(None, z.strictObject({ entries: Count, head: Sha256, rows: Count, differences: z.array(z.string()).max(100) })),
   'log.list': action(z.strictObject({ from: Count, limit: z.int().min(1).max(1000) }), z.array(LogRow)),
@@ -255,6 +304,12 @@ export const EVENTS = {
     sources: z.strictObject(Had).optional(),
   }),
   'statement-refused': z.strictObject({ ...At, ...SiteRef, device: Id.optional(), code: z.string(), message: z.string() }),
+  /** A device waits for approval by hand. */
+  'enrolment-pending': z.strictObject({ ...At, ...SiteRef, group: Id, device: Id, key: Sha256 }),
+  /** Somebody asked for a certificate in vain; whatever was wrong, that side was told nothing of it. */
+  'enrolment-refused': z.strictObject({ ...At, customer: Id.optional(), site: Id.optional(), device: Id.optional(), message: z.string() }),
+  'enrolment-duplicate': z.strictObject({ ...At, ...SiteRef, device: Id, message: z.string() }),
+  'clone-suspected': z.strictObject({ ...At, ...SiteRef, device: Id, message: z.string() }),
   refused: z.strictObject({ ...At, who: z.string(), topic: z.string(), code: z.string() }),
 } as const;
 export type EventType = keyof typeof EVENTS;

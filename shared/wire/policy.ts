@@ -10,8 +10,9 @@ import { announceFilter, downFilter, EVENT_FILTER, ROOT, type UpVerb, up } from 
 const SAYS: Readonly<Record<Identity['role'], readonly UpVerb[]>> = {
   provider: [],
   ops: ['request', 'object'],
-  gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time'],
+  gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol'],
   device: ['hello', 'want', 'statement', 'progress', 'time'],
+  claim: [],
 };
 /** What verbs carry in further levels: hash, part and number of parts of an uploaded object. */
 const SAYS_DEEPER: ReadonlyMap<UpVerb, string> = new Map([['object', '/+/+/+']]);
@@ -27,6 +28,7 @@ export function mayEnter(owner: Identity, visitor: Identity): boolean {
       if (visitor.role === 'device') return sameScope(owner, visitor);
       return visitor.role === 'gateway' && visitor.customer === owner.customer && visitor.site === owner.site;
     case 'ops':
+    case 'claim':
       return false;
   }
 }
@@ -35,6 +37,7 @@ export function mayEnter(owner: Identity, visitor: Identity): boolean {
 export function readable(identity: Identity): readonly string[] {
   switch (identity.role) {
     case 'provider':
+    case 'claim':
       return [];
     case 'ops':
       return [downFilter(identity), EVENT_FILTER];
@@ -80,6 +83,7 @@ export function mayFetchScope(identity: Identity, scope: Scope): boolean {
       return identity.customer === scope.customer && identity.site === scope.site;
     case 'ops':
     case 'provider':
+    case 'claim':
       return false;
   }
 }

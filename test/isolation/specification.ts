@@ -1,4 +1,4 @@
-import type { DeviceIdentity, GatewayIdentity, Identity, OpsIdentity, ProviderIdentity } from '../../shared/base/identity.ts';
+import type { ClaimIdentity, DeviceIdentity, GatewayIdentity, Identity, OpsIdentity, ProviderIdentity } from '../../shared/base/identity.ts';
 
 /**
  * Who may hear, say, have and enter what, written down a second time and by hand: nothing here is derived from shared/wire. The tests hold the policy, and
@@ -11,7 +11,7 @@ const RULES = `
   device   hears  customer/<customer>/site/<site>/group/<group>/announce/**
   device   says   customer/<customer>/site/<site>/group/<group>/device/<device>/up/{hello,want,statement,progress,time}
   gateway  hears  customer/<customer>/site/<site>/gateway/<gateway>/down/**
-  gateway  says   customer/<customer>/site/<site>/gateway/<gateway>/up/{hello,want,statement,progress,seen,time}
+  gateway  says   customer/<customer>/site/<site>/gateway/<gateway>/up/{hello,want,statement,progress,seen,time,enrol}
   ops      hears  ops/<name>/down/**
   ops      hears  event/**
   ops      says   ops/<name>/up/request
@@ -106,12 +106,15 @@ export const GATEWAYS: readonly GatewayIdentity[] = CUSTOMERS.flatMap((customer)
 export const SMALL_DEVICES: readonly DeviceIdentity[] = CUSTOMERS.flatMap((customer) =>
   SITES.flatMap((site) => GROUPS.flatMap((group) => DEVICES.map((device): DeviceIdentity => ({ role: 'device', customer, site, group, device })))),
 );
-export const WORLD: readonly Identity[] = [PROVIDER, ...OPS, ...GATEWAYS, ...SMALL_DEVICES];
+/** Shipped with devices of a group: it may ask to enrol, which is no matter of topics, bundles or doors. */
+export const CLAIM: ClaimIdentity = { role: 'claim', customer: 'acme', group: 'ct', claim: 'batch' };
+export const WORLD: readonly Identity[] = [PROVIDER, ...OPS, ...GATEWAYS, ...SMALL_DEVICES, CLAIM];
 
 /** A short name for the tables below. */
 export function nameOf(identity: Identity): string {
   if (identity.role === 'gateway') return `${identity.customer}/${identity.site}/gateway`;
   if (identity.role === 'device') return `${identity.customer}/${identity.site}/${identity.group}/${identity.device}`;
+  if (identity.role === 'claim') return `${identity.customer}/${identity.group}/${identity.claim}`;
   return identity.role === 'ops' ? identity.name : 'provider';
 }
 
@@ -132,6 +135,7 @@ export const MAY_ENTER: Readonly<Record<string, readonly string[]>> = {
   provider: ['olga', 'omar', 'acme/north/gateway', 'acme/south/gateway', 'bert/north/gateway', 'bert/south/gateway'],
   olga: [],
   omar: [],
+  'acme/ct/batch': [],
   'acme/north/gateway': ['acme/north/ct/one', 'acme/north/ct/two', 'acme/north/pump/one', 'acme/north/pump/two'],
   'acme/south/gateway': ['acme/south/ct/one', 'acme/south/ct/two', 'acme/south/pump/one', 'acme/south/pump/two'],
   'bert/north/gateway': ['bert/north/ct/one', 'bert/north/ct/two', 'bert/north/pump/one', 'bert/north/pump/two'],
@@ -154,14 +158,15 @@ export const MAY_ENTER: Readonly<Record<string, readonly string[]>> = {
   'bert/south/pump/two': ['bert/south/gateway', 'bert/south/pump/one', 'bert/south/pump/two'],
 };
 
-const UP = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'request', 'object', `object/${'ab'.repeat(32)}/0/1`];
-const DOWN = ['offer', `object/ct/chunk/${'ab'.repeat(32)}/0/1`, 'absent', 'receipt', 'time', 'refused', 'reply'];
+const UP = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol', 'request', 'object', `object/${'ab'.repeat(32)}/0/1`];
+const DOWN = ['offer', `object/ct/chunk/${'ab'.repeat(32)}/0/1`, 'absent', 'receipt', 'time', 'refused', 'reply', 'enrolled'];
 
 /** Every place of the tree in the small world, and a few that are none. */
 export function everyTopic(): readonly string[] {
   const owners = WORLD.map((identity) => {
     if (identity.role === 'gateway') return `customer/${identity.customer}/site/${identity.site}/gateway/${identity.gateway}`;
     if (identity.role === 'device') return `customer/${identity.customer}/site/${identity.site}/group/${identity.group}/device/${identity.device}`;
+    if (identity.role === 'claim') return `customer/${identity.customer}/group/${identity.group}/claim/${identity.claim}`;
     return `${identity.role}/${identity.name}`;
   });
   const groups = [...new Set(SMALL_DEVICES.map(({ customer, site, group }) => `customer/${customer}/site/${site}/group/${group}`))];

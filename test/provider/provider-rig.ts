@@ -37,9 +37,11 @@ export class Vendor {
   static async found(): Promise<Vendor> {
     const vendor = new Vendor(await mkdtemp(join(tmpdir(), 'wardcast-vendor-')));
     const directory = join(vendor.directory, 'pki');
-    await createPki({ directory, trustDomain: 'example.com' });
-    await addCustomer({ directory, customer: 'acme' });
-    await Promise.all(['ct', 'pumps'].map((group) => addGroup({ directory, customer: 'acme', group })));
+    // Years ago, so that leaves can have expired.
+    const notBefore = new Date(Date.now() - 3 * 365 * 24 * 60 * 60 * 1000);
+    await createPki({ directory, trustDomain: 'example.com', notBefore });
+    await addCustomer({ directory, customer: 'acme', notBefore });
+    await Promise.all(['ct', 'pumps'].map((group) => addGroup({ directory, customer: 'acme', group, notBefore })));
     const out = (name: string): string => join(vendor.directory, 'credentials', name);
     await issueProvider({ directory, out: out('provider'), name: 'main', ips: ['127.0.0.1'] });
     await issueOps({ directory, out: out('ops'), name: 'alice' });

@@ -56,6 +56,8 @@ it('what a gateway says while the log is behind is taken as soon as there is roo
     reports: new Reports(registry),
     time: { answer: () => Promise.reject(new Error('nobody asks for the time here')) },
     events: new Events({ broker, clock, log: silentLog }),
+    enrolments: { answer: async () => ({ status: 'busy' }) },
+    alarms: { raise: async () => undefined },
     clock,
     signal: stop.signal,
     log: silentLog,

@@ -69,7 +69,7 @@ describe('mayPublish', () => {
     const allowed: Record<string, readonly string[]> = {
       provider: [],
       ops: ['request'],
-      gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time'],
+      gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol'],
       device: ['hello', 'want', 'statement', 'progress', 'time'],
     };
     for (const speaker of world)
