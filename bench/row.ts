@@ -12,6 +12,8 @@ export interface BenchContext {
   readonly signal: AbortSignal;
   /** An empty folder that is removed afterwards. */
   readonly directory: string;
+  /** For `delta`: the two releases to compare instead of its own. */
+  readonly pair?: { readonly old: string; readonly new: string } | undefined;
   note(text: string): void;
 }
 

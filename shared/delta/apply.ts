@@ -8,7 +8,7 @@ import { OldWindow } from './old-window.ts';
 import { Operations } from './operations.ts';
 import { invalid, PatchReader } from './patch-reader.ts';
 import { LOOK_BACK } from './residual-model.ts';
-import { type NewFile, OldTree, PAIR_BYTES, pairDigest, type TreeFile } from './tree.ts';
+import { distinct, type NewFile, OldTree, PAIR_BYTES, pairDigest, type TreeFile } from './tree.ts';
 import { MAGIC, NEIGHBOURS, OPERATIONS_AT_ONCE, PIECE, TreeCodec, Window } from './tree-codec.ts';
 
 export interface ApplyOptions {
@@ -18,7 +18,9 @@ export interface ApplyOptions {
   readonly old: readonly TreeFile[];
   /** The new files in the order they were made in: sizes and hashes from the signed manifest. */
   readonly files: readonly NewFile[];
-  /** Takes the bytes of file `index`, in order; they are overwritten once the promise it returns is fulfilled. Empty files give no bytes. */
+  /**
+   * Takes the bytes of file `index`, in order; they are overwritten once the promise it returns is fulfilled. Empty files give no bytes, and of files with
+   * the same content only the first does. */
   readonly write: (index: number, bytes: Uint8Array) => Promise<void> | void;
   readonly signal?: AbortSignal;
 }
@@ -69,7 +71,7 @@ class Applier {
     const total = files.reduce((sum, { size }) => sum + size, 0);
     if ((await reader.takeVarint()) !== files.length || (await reader.takeVarint()) !== total) throw invalid('its counts are not those of the release');
     await this.#nextFrame();
-    for (const [index, { size }] of files.entries()) await this.#file(index, size);
+    for (const index of distinct(files)) await this.#file(index, files[index]?.size ?? 0);
     this.#frameDone();
     await reader.end();
   }

@@ -3,12 +3,13 @@ import { MAX_PATCH_FILE, MAX_PATCH_OPERATIONS } from '../base/limits.ts';
 import { AddressMap, type Place } from './address-map.ts';
 import { Addresses } from './addresses.ts';
 import { ArithmeticEncoder } from './arithmetic.ts';
+import { DONOR_BUDGET, donorsFor, matchDonors } from './donors.ts';
 import { HEADER_BYTES, type Layout, parseLayout } from './elf.ts';
 import { match } from './match.ts';
 import { Operations } from './operations.ts';
 import { pairFiles } from './pair.ts';
 import { LOOK_BACK } from './residual-model.ts';
-import { OldTree, pairDigest, type TreeFile } from './tree.ts';
+import { distinct, OldTree, pairDigest, type TreeFile } from './tree.ts';
 import { MAGIC, NEIGHBOURS, OPERATIONS_AT_ONCE, PIECE, TreeCodec, Window } from './tree-codec.ts';
 import { writeVarint } from './varint.ts';
 
@@ -18,7 +19,7 @@ const FRAME = 64 * 1024;
 export interface MakeOptions {
   /** The release that devices have, in any order. */
   readonly old: readonly TreeFile[];
-  /** The release they shall have; the patch gives their bytes in this order. */
+  /** The release they shall have; the patch gives their bytes in this order, each content once. */
   readonly files: readonly TreeFile[];
   readonly signal?: AbortSignal;
 }
@@ -33,23 +34,29 @@ export async function* makePatch({ old: oldFiles, files, signal }: MakeOptions):
   const total = files.reduce((sum, { size }) => sum + size, 0);
   yield Buffer.concat([MAGIC, pairDigest(old, files), writeVarint(files.length), writeVarint(total)]);
   const encoder = new ArithmeticEncoder();
-  const maker = new Maker(old, encoder);
+  const maker = new Maker(old, files, encoder);
   const bases = pairFiles(old, files);
-  for (const [index, file] of files.entries()) {
-    yield* maker.file(file, bases[index] ?? -1, signal);
+  for (const index of distinct(files)) {
+    const file = files[index];
+    if (file !== undefined) yield* maker.file(file, bases[index] ?? -1, signal);
   }
   yield frame(encoder);
 }
 
+const NOTHING = Buffer.alloc(0);
+
 class Maker {
   readonly #old: OldTree;
+  readonly #files: readonly TreeFile[];
   readonly #encoder: ArithmeticEncoder;
   readonly #codec: TreeCodec;
   readonly #window = new Window();
   #expected = 0;
+  #donorBudget = DONOR_BUDGET;
 
-  constructor(old: OldTree, encoder: ArithmeticEncoder) {
+  constructor(old: OldTree, files: readonly TreeFile[], encoder: ArithmeticEncoder) {
     this.#old = old;
+    this.#files = files;
     this.#encoder = encoder;
     this.#codec = new TreeCodec(encoder);
   }
@@ -67,17 +74,24 @@ class Maker {
         return;
       }
     }
-    const oldBytes = before === undefined ? Buffer.alloc(0) : await readAll(before);
     const bytes = await readAll(file);
+    const contents = new Map<number, Buffer>();
+    for (const index of before === undefined ? donorsFor(file, this.#old, this.#files, this.#donorBudget) : [base]) {
+      const source = this.#old.files[index];
+      if (source === undefined) continue;
+      if (before === undefined) this.#donorBudget -= source.size;
+      contents.set(index, await readAll(source));
+    }
     const start = this.#old.starts[base] ?? 0;
-    const operations = within(match(oldBytes, bytes, start), bytes.length);
+    const oldBytes = contents.get(base) ?? NOTHING;
+    const operations = within(before === undefined ? matchDonors(contents, this.#old, bytes) : match(oldBytes, bytes, start), bytes.length);
     codec.operations.codeCount(this.#encoder, operations.count);
     for (let at = 0; at < operations.count; at++) {
       codec.operations.code(this.#encoder, operations, at, start);
       if (at % OPERATIONS_AT_ONCE === OPERATIONS_AT_ONCE - 1) yield* this.#frameEnd();
     }
     const addresses = this.#addresses(operations, oldBytes, bytes, start);
-    yield* this.#body(operations, oldBytes, bytes, start, addresses, signal);
+    yield* this.#body(operations, contents, bytes, addresses, signal);
   }
 
   /** Programs of the same kind with as many segments on both sides: their addresses can be foretold. */
@@ -92,9 +106,8 @@ class Maker {
 
   async *#body(
     operations: Operations,
-    old: Buffer,
+    contents: ReadonlyMap<number, Buffer>,
     bytes: Buffer,
-    start: number,
     addresses: Addresses | undefined,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<Buffer> {
@@ -103,7 +116,9 @@ class Maker {
     let target = 0;
     for (let at = 0; at < operations.count; at++) {
       const copied = operations.copy(at);
-      const from = operations.old(at) - start;
+      const file = copied === 0 ? -1 : this.#old.indexAt(operations.old(at));
+      const old = contents.get(file) ?? NOTHING;
+      const from = operations.old(at) - (this.#old.starts[file] ?? 0);
       for (let done = 0; done < copied; done += PIECE) {
         const length = Math.min(PIECE, copied - done);
         fill(window.needed(length), old, from + done);

@@ -55,6 +55,17 @@ export class OldTree {
   }
 }
 
+/** The places of the files whose content stands at no earlier one: a patch holds, and applying gives, every content once. */
+export function distinct(files: readonly NewFile[]): number[] {
+  const seen = new Set<string>();
+  return [...files.keys()].filter((index) => {
+    const key = `${files[index]?.sha256} ${files[index]?.size}`;
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}
+
 /** Bytes of the digest in a patch's head: it tells the wrong release apart from the right one; it protects nothing, the manifest's hashes do. */
 export const PAIR_BYTES = 8;
 

@@ -87,6 +87,19 @@ describe('a patch between two trees', () => {
     expect(patch.length).toBeLessThan(120);
   });
 
+  it('finds what a new file was taken out of', async () => {
+    const before = noise(1, 50_000);
+    const old = [file('src/all.ts', before), file('src/other.ts', noise(2, 20_000))];
+    const files = [
+      file('src/all.ts', before.subarray(0, 20_000)),
+      file('src/part.ts', before.subarray(20_000)),
+      file('src/part2.ts', noise(2, 20_001).subarray(1)),
+    ];
+    const patch = await patchBetween(old, files);
+    expect(patch.length).toBeLessThan(120);
+    expect((await applied(patch, old, files)).map(sha256)).toEqual(files.map((one) => one.sha256));
+  });
+
   it('is hardly larger than noise that nothing foretells', async () => {
     const files = [file('noise', noise(5, 200_000))];
     const patch = await patchBetween([file('noise', noise(6, 200_000))], files);

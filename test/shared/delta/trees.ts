@@ -40,7 +40,8 @@ export async function applied(patch: Uint8Array, old: readonly TreeFile[], files
       parts[index]?.push(Buffer.from(bytes));
     },
   });
-  return parts.map((list) => Buffer.concat(list));
+  // Every content is given once, under the first file that has it.
+  return files.map(({ sha256: hash }) => Buffer.concat(parts[files.findIndex((one) => one.sha256 === hash)] ?? []));
 }
 
 async function* inParts(bytes: Uint8Array, step: number): AsyncGenerator<Uint8Array> {
