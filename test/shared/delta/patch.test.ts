@@ -1,9 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createCipheriv, createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isWardcastError } from '../../../shared/base/errors.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
+import { applyPatch } from '../../../shared/delta/apply.ts';
 import type { TreeFile } from '../../../shared/delta/tree.ts';
 import { seededRandom } from '../../support/random.ts';
 import { applied, contentOf, edited, example, file, noise, patchBetween } from './trees.ts';
@@ -108,6 +109,45 @@ describe('a patch between two trees', () => {
   });
 });
 
+describe('applying', () => {
+  it('reads old files in place and holds a bounded part of them, whatever their size', async () => {
+    const before = createCipheriv('aes-128-ctr', Buffer.alloc(16, 1), Buffer.alloc(16)).update(Buffer.alloc(64 << 20));
+    const after = Buffer.concat([before.subarray(5 << 20), Buffer.from('x'), before.subarray(0, 5 << 20)]);
+    const old = [file('big', before)];
+    const files = [file('big', after)];
+    const patch = await patchBetween(old, files);
+    expect(patch.length).toBeLessThan(200);
+    let largestRead = 0;
+    const watched = old.map((one) => ({
+      ...one,
+      reader: {
+        size: one.size,
+        read(buffer: Uint8Array, position: number) {
+          largestRead = Math.max(largestRead, buffer.length);
+          return one.reader.read(buffer, position);
+        },
+      },
+    }));
+    const start = process.memoryUsage().arrayBuffers;
+    let most = 0;
+    const hash = createHash('sha256');
+    await applyPatch({
+      patch: (async function* () {
+        yield patch;
+      })(),
+      old: watched,
+      files,
+      write: (_, bytes) => {
+        hash.update(bytes);
+        most = Math.max(most, process.memoryUsage().arrayBuffers - start);
+      },
+    });
+    expect(hash.digest('hex')).toBe(files[0]?.sha256);
+    expect(largestRead).toBeLessThanOrEqual(256 * 1024);
+    expect(most).toBeLessThan(48 << 20);
+  });
+});
+
 describe('a hostile patch', () => {
   it('is refused with a code wherever it is cut off, and when something follows', async () => {
     const { old, files, patch } = await example();
@@ -189,8 +229,8 @@ describe('the format', () => {
     expect(patch.equals(golden)).toBe(true);
   });
 
-  it('foretells addresses: a program whose code moved differs in little else', async () => {
-    const { before, after } = programs();
+  it.each(['x86-64', 'arm64'] as const)('foretells addresses: an %s program whose code moved differs in little else', async (machine) => {
+    const { before, after } = programs(machine);
     const old = [file('program', before)];
     const files = [file('program', after)];
     const patch = await patchBetween(old, files);
@@ -201,8 +241,8 @@ describe('the format', () => {
   });
 });
 
-/** Two x86-64 programs of calls to each other's functions; the second has one function more in the middle. */
-function programs(): { before: Buffer; after: Buffer } {
+/** Two programs of calls to each other's functions; the second has one function more in the middle. */
+function programs(machine: 'x86-64' | 'arm64'): { before: Buffer; after: Buffer } {
   const functions = 600;
   const make = (extra: boolean): Buffer => {
     const random = seededRandom(77);
@@ -215,6 +255,7 @@ function programs(): { before: Buffer; after: Buffer } {
     }
     const bytes = Buffer.alloc(at, 0x90);
     Buffer.from('7f454c4602010100000000000000000002003e00', 'hex').copy(bytes);
+    bytes.writeUInt16LE(machine === 'arm64' ? 183 : 62, 18);
     bytes.writeBigUInt64LE(64n, 32);
     bytes.writeUInt16LE(56, 54);
     bytes.writeUInt16LE(1, 56);
@@ -231,8 +272,12 @@ function programs(): { before: Buffer; after: Buffer } {
         .copy(bytes, start + 96);
       for (let call = 0; call < 8; call++) {
         const place = start + call * 12;
-        bytes[place] = 0xe8;
-        bytes.writeInt32LE((starts[Math.floor(random() * functions)] ?? 0) - (place + 5), place + 1);
+        const target = starts[Math.floor(random() * functions)] ?? 0;
+        if (machine === 'arm64') bytes.writeUInt32LE((0x94000000 | (((target - place) >> 2) & 0x03ffffff)) >>> 0, place);
+        else {
+          bytes[place] = 0xe8;
+          bytes.writeInt32LE(target - (place + 5), place + 1);
+        }
       }
     }
     return bytes;
