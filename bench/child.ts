@@ -1,7 +1,8 @@
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import readline from 'node:readline';
-import { NODE_SETTINGS } from '../cli/daemon.ts';
+import type { Daemon } from '../cli/built.ts';
+import { settingsOf } from '../cli/daemon.ts';
 
 /** A server in a process of its own. */
 export interface Server {
@@ -11,9 +12,9 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/** The command line of one of this folder's workers, started as the command line starts daemons. */
-export function worker(name: string, options: object): string[] {
-  const { flags, env } = NODE_SETTINGS;
+/** The command line of one of this folder's workers, started as the command line starts the daemon that it stands for. */
+export function worker(name: string, options: object, daemon: Daemon = 'gateway'): string[] {
+  const { flags, env } = settingsOf(daemon);
   return [
     'env',
     ...Object.entries(env).map(([key, value]) => `${key}=${value}`),

@@ -15,7 +15,7 @@ export interface NodeSettings {
  * How Node is told to stay small. Chunks live for a moment: a small young generation frees them before they press for full collections, and malloc
  * needs no arena for each thread. Measured: a quarter less CPU while chunks are served, 35 MiB less memory (docs/performance.md).
  */
-export const NODE_SETTINGS: NodeSettings = { flags: ['--max-semi-space-size=2'], env: { MALLOC_ARENA_MAX: '2' } };
+const NODE_SETTINGS: NodeSettings = { flags: ['--max-semi-space-size=2'], env: { MALLOC_ARENA_MAX: '2' } };
 
 /**
  * An agent does little for weeks. What it does rarely is not worth an optimizing compiler, whose pages and working memory stay; and the working memory
@@ -33,9 +33,13 @@ const AGENT_SETTINGS: NodeSettings = {
   env: { ...NODE_SETTINGS.env, MALLOC_MMAP_THRESHOLD_: '32768' },
 };
 
+export function settingsOf(daemon: Daemon): NodeSettings {
+  return daemon === 'agent' ? AGENT_SETTINGS : NODE_SETTINGS;
+}
+
 /** Arguments of Node and environment that start a daemon: it is a process of its own, never imported. */
 export function daemonStart(daemon: Daemon, config: string): { readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv } {
-  const { flags, env } = daemon === 'agent' ? AGENT_SETTINGS : NODE_SETTINGS;
+  const { flags, env } = settingsOf(daemon);
   return { args: [...flags, programOf(daemon), '--config', config], env: { ...process.env, ...env } };
 }
 

@@ -30,7 +30,7 @@ export function wardcast({ how = 'stage', kill = false }: Variant = {}): Contest
     const served = { host: addressOf(0), credentials: papers.of('gateway'), store: content.store, manifest: content.manifest };
     const gateway = race.start(0, worker('lan-gateway', served));
     const { port } = Up.parse(await gateway.line());
-    const agents = devices.map((host) => race.start(host, worker('lan-device', deviceOptions(race, host, `${addressOf(0)}:${port}`, how))));
+    const agents = devices.map((host) => race.start(host, worker('lan-device', deviceOptions(race, host, `${addressOf(0)}:${port}`, how), 'agent')));
     for (const agent of agents) Up.parse(await agent.line());
     await new Promise((resolve) => setTimeout(resolve, SETTLE.all + SETTLE.each * devices.length));
 
