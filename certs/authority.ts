@@ -64,9 +64,18 @@ export function createCustomerCa(root: Authority, o: { readonly customer: string
 }
 
 /** Issues the devices of one group of one customer: its name is what entitles them. @throws USAGE */
-export async function createGroupCa(customerCa: Authority, o: { readonly group: string } & Validity): Promise<Authority> {
+export async function createGroupCa(
+  customerCa: Authority,
+  o: { readonly group: string /** 1 unless the group is re-keyed. */; readonly generation?: number | undefined } & Validity,
+): Promise<Authority> {
   if (customerCa.scope.kind !== 'customer') throw new WardcastError('INTERNAL', 'Only a customer CA issues group CAs');
-  return createBelow(customerCa, { kind: 'group', customer: customerCa.scope.customer, group: checkId('group', o.group) }, 0, GROUP_CA_DAYS, o);
+  return createBelow(
+    customerCa,
+    { kind: 'group', customer: customerCa.scope.customer, group: checkId('group', o.group), generation: o.generation },
+    0,
+    GROUP_CA_DAYS,
+    o,
+  );
 }
 
 async function createBelow(parent: Authority, scope: CaScope, pathLength: number, days: number, o: Validity): Promise<Authority> {

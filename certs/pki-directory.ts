@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath, parseSpiffeId } from '../shared/base/identity.ts';
+import { MAX_CA_GENERATION } from '../shared/base/limits.ts';
 import { type Authority, checkId, createCustomerCa, createGroupCa, createOpsCa, createProviderCa, createRootCa, type Validity } from './authority.ts';
 import { CREDENTIAL_FILES } from './credentials.ts';
 import { conflict, writeFolder, writeNewFile } from './folder.ts';
@@ -18,6 +19,7 @@ import type { CaScope } from './scope.ts';
  *   provider/ ops/               key.pem cert.pem
  *   customers/<c>/ca/            key.pem cert.pem
  *   customers/<c>/groups/<g>/    key.pem cert.pem
+ *   customers/<c>/groups/<g>/<n>/    key.pem cert.pem, from n = 2: the CA of a group that was re-keyed
  *   issued/<identity path>/<serial>/cert.pem    every leaf ever issued, without its key
  *
  * No CA is ever made on the way to something else: a slip in a customer's name must not found a customer.
@@ -62,6 +64,35 @@ export async function addGroup(o: Pki & { readonly customer: string; readonly gr
   await writeCa(o.directory, await createGroupCa(customer, o));
 }
 
+/**
+ * The next CA of a group, beside those before it: devices get their certificates from it from now on, and the old ones stay good until the provider is told
+ * `wardcast group retire-ca`.
+ * @throws USAGE, NOT_FOUND without the group, LIMIT_EXCEEDED, CONFLICT when somebody else re-keys it right now, STORAGE_FAILED
+ */
+export async function rekeyGroup(o: Pki & { readonly customer: string; readonly group: string } & Validity): Promise<{ readonly generation: number }> {
+  const scope = { kind: 'group', customer: checkId('customer', o.customer), group: checkId('group', o.group) } as const;
+  await readCa(o.directory, scope);
+  const generation = (await newestGeneration(o.directory, scope)) + 1;
+  if (generation > MAX_CA_GENERATION) throw new WardcastError('LIMIT_EXCEEDED', `A group has at most ${MAX_CA_GENERATION} CAs one after the other`);
+  const customer = await readCa(o.directory, { kind: 'customer', customer: o.customer });
+  await writeCa(o.directory, await createGroupCa(customer, { ...o, generation }));
+  return { generation };
+}
+
+/** 1 when the group was never re-keyed, or does not exist: whoever reads its CA finds out. */
+async function newestGeneration(directory: string, { customer, group }: { readonly customer: string; readonly group: string }): Promise<number> {
+  try {
+    const names = await readdir(caFolder(directory, { kind: 'group', customer, group }));
+    return Math.max(1, ...names.filter((name) => /^[1-9]\d{0,2}$/.test(name)).map(Number));
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return 1;
+    throw new WardcastError('STORAGE_FAILED', `The CAs of group ${group} cannot be read: ${systemCode(error) ?? String(error)}`, {
+      remedy: READABLE,
+      cause: error,
+    });
+  }
+}
+
 interface LeafOptions extends Pki, Validity {
   /** The credentials folder to make: key.pem (0600), chain.pem, root.pem. Must not exist or be empty. */
   readonly out: string;
@@ -93,7 +124,8 @@ export async function issueDevice(
   const { customer, site, group, device } = o;
   checkId('customer', customer);
   checkId('group', group);
-  return issue(o, { role: 'device', customer, site, group, device }, { kind: 'group', customer, group });
+  const generation = await newestGeneration(o.directory, { customer, group });
+  return issue(o, { role: 'device', customer, site, group, device }, { kind: 'group', customer, group, generation });
 }
 
 /** What is shipped with all devices of a group, so that they may ask for a certificate of their own. */
@@ -101,7 +133,8 @@ export async function issueClaim(o: LeafOptions & { readonly customer: string; r
   const { customer, group, claim } = o;
   checkId('customer', customer);
   checkId('group', group);
-  return issue(o, { role: 'claim', customer, group, claim: checkId('claim', claim) }, { kind: 'group', customer, group });
+  const generation = await newestGeneration(o.directory, { customer, group });
+  return issue(o, { role: 'claim', customer, group, claim: checkId('claim', claim) }, { kind: 'group', customer, group, generation });
 }
 
 /**
@@ -111,7 +144,10 @@ export async function issueClaim(o: LeafOptions & { readonly customer: string; r
 export async function exportIssuer(o: Pki & { readonly customer: string; readonly group?: string | undefined; readonly out: string }): Promise<string> {
   const { customer, group } = o;
   checkId('customer', customer);
-  const scope: CaScope = group === undefined ? { kind: 'customer', customer } : { kind: 'group', customer, group: checkId('group', group) };
+  const scope: CaScope =
+    group === undefined
+      ? { kind: 'customer', customer }
+      : { kind: 'group', customer, group: checkId('group', group), generation: await newestGeneration(o.directory, { customer, group }) };
   const ca = await readCa(o.directory, scope);
   const folder = join(o.out, issuerFolder(scope));
   await writeFolder(folder, { [ISSUER_FILES.key]: { text: ca.keyPem, secret: true }, [ISSUER_FILES.chain]: { text: ca.chainPem } }, 'An issuing authority');
@@ -129,7 +165,8 @@ export async function signRequest(o: Pki & Validity & { readonly identity: Devic
   checkId('group', identity.group);
   const { publicKey } = readRequest(readRequestPem(o.request));
   const { customer, group } = identity;
-  const issuer = await readCa(o.directory, { kind: 'group', customer, group });
+  const generation = await newestGeneration(o.directory, { customer, group });
+  const issuer = await readCa(o.directory, { kind: 'group', customer, group, generation });
   const leaf = certifyLeaf({ issuer, identity, notBefore: o.notBefore, notAfter: o.notAfter }, publicKey);
   await record(o.directory, identity, leaf);
   await writeNewFile(o.out, leaf.chainPem);
@@ -170,7 +207,7 @@ export function caFolder(directory: string, scope: CaScope): string {
     case 'customer':
       return join(directory, 'customers', scope.customer, 'ca');
     case 'group':
-      return join(directory, 'customers', scope.customer, 'groups', scope.group);
+      return join(directory, 'customers', scope.customer, 'groups', scope.group, ...((scope.generation ?? 1) === 1 ? [] : [String(scope.generation)]));
   }
 }
 

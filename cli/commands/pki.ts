@@ -48,6 +48,24 @@ export function declare(parent: Command, description: string): void {
       return undefined;
     }),
   );
+  inFolder(
+    leaf(
+      pki,
+      'rekey-group <customer> <group>',
+      'a new CA for a group, beside the old one: its devices get certificates from the new one from now on',
+      async (call) => {
+        const { rekeyGroup } = await import('../../certs/pki-directory.ts');
+        const customer = id(argument(call, 0, 'the customer'), 'customer');
+        const group = id(argument(call, 1, 'the group'), 'group');
+        const { generation } = await rekeyGroup({ directory: folder(call), customer, group });
+        call.output.result({ customer, group, generation }, () => {
+          call.output.line(`CA of group ${customer}/${group} made: generation ${generation}`);
+          call.output.line(`When all its devices have new certificates: wardcast group retire-ca ${customer} ${group} --oldest ${generation} --reason …`);
+        });
+        return undefined;
+      },
+    ),
+  );
   named(
     issuing(
       leaf(pki, 'provider <name>', "the provider's certificate", async (call) => {

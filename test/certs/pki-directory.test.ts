@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadCredentials } from '../../certs/credentials.ts';
-import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueOps, issueProvider } from '../../certs/pki-directory.ts';
+import { verifyChain } from '../../certs/identity.ts';
+import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueOps, issueProvider, rekeyGroup } from '../../certs/pki-directory.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import { MAX_LEAF_DAYS } from '../../shared/base/limits.ts';
 import { DAY, DEVICE, DEVICE_B, GATEWAY, OPS, PROVIDER, Workshop } from '../support/bad-certificates.ts';
@@ -180,6 +181,21 @@ describe('nothing is overwritten, founded by mistake, or issued in another form'
     await expect(issueProvider({ directory, name: 'p', ips: ['300.1.1.1'], out: out('x') })).rejects.toEqual(usage);
     await expect(issueOps({ directory, name: 'p', out: out('x'), notAfter: new Date(0) })).rejects.toEqual(usage);
     expect(await readdir(join(home, 'out'))).not.toContain('x');
+  });
+  test('a group that is re-keyed issues from its new CA, beside which the old certificates stay good', async () => {
+    const where = { directory, customer: 'acme', site: 'north', group: 'ct' };
+    await issueDevice({ ...where, device: 'early', out: out('early') });
+    expect(await rekeyGroup({ directory, customer: 'acme', group: 'ct' })).toEqual({ generation: 2 });
+    await issueDevice({ ...where, device: 'late', out: out('late-ct') });
+    expect(await rekeyGroup({ directory, customer: 'acme', group: 'ct' })).toEqual({ generation: 3 });
+    const generations = await Promise.all(
+      ['early', 'late-ct'].map(async (name) => {
+        const { chain, rootPem } = await loadCredentials(out(name), systemClock);
+        return verifyChain(chain, rootPem, { now: Date.now(), usage: 'client' }).generation;
+      }),
+    );
+    expect(generations).toEqual([1, 2]);
+    await expect(rekeyGroup({ directory, customer: 'acme', group: 'none' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
   test('no leaf outlives its CA', async () => {
     await addCustomer({ directory, customer: 'brief', notAfter: new Date(Date.now() + 10 * DAY) });
