@@ -45,7 +45,7 @@ const device = credentials.identity;
 if (device.role !== 'device') throw new Error('these are not the credentials of a device');
 const bundle = { format: 1, ...SCOPE, sequence: 1, releases: [], withdrawn: [] } as const;
 const view = { bundle, bundleHash: '', timestampVersion: 1, manifests: new Map([[manifestHash, manifest]]), metadata: new Map(), targets: new Map() };
-const shelf = new OwnShelf(device, () => view);
+const shelf = new OwnShelf(device, () => view, systemClock);
 const swarm = new Swarm({ device, credentials, shelf, uploadRate: () => Number.POSITIVE_INFINITY, uploads: () => true, clock, log, random: Math.random });
 const door = await openDoor({
   host: options.host,

@@ -1,10 +1,12 @@
+import type { Clock } from '../../shared/base/clock.ts';
 import { isWardcastError } from '../../shared/base/errors.ts';
 import type { DeviceIdentity, Identity, Scope } from '../../shared/base/identity.ts';
 import { sameScope } from '../../shared/base/identity.ts';
 import { UPLOAD_CACHE_BYTES } from '../../shared/base/limits.ts';
 import { type ChunkList, chunkList } from '../../shared/bundle/manifest.ts';
-import type { ServedBundle } from '../../shared/net/chunk-server.ts';
+import { type ServedBundle, withoutContent } from '../../shared/net/chunk-server.ts';
 import type { GroupView } from '../../shared/trust/client.ts';
+import { freshUntil } from '../../shared/trust/freshness.ts';
 import { OwnReleases } from '../fetch/own-releases.ts';
 import type { InstalledTree } from '../handlers/directory.ts';
 import type { StagedChunks } from '../handlers/install-handler.ts';
@@ -25,13 +27,15 @@ interface Stock {
 export class OwnShelf {
   readonly #device: DeviceIdentity;
   readonly #view: () => GroupView | undefined;
+  readonly #clock: Pick<Clock, 'now'>;
   readonly #cache = new ChunkCache(UPLOAD_CACHE_BYTES);
   #trees: readonly InstalledTree[] = [];
   #staged = new Set<StagedChunks>();
   #stock: Stock | undefined;
 
-  constructor(device: DeviceIdentity, view: () => GroupView | undefined) {
+  constructor(device: DeviceIdentity, view: () => GroupView | undefined, clock: Pick<Clock, 'now'>) {
     this.#device = device;
+    this.#clock = clock;
     this.#view = view;
   }
 
@@ -63,7 +67,7 @@ export class OwnShelf {
   readonly find = (_identity: Identity, scope: Scope): ServedBundle | undefined => {
     if (!sameScope(scope, this.#device)) return undefined;
     const { view, named, manifests } = this.#stocked();
-    return {
+    const bundle: ServedBundle = {
       scope: this.#device,
       has: (hash) => named.has(hash),
       metadata: async (name) => view?.metadata.get(name),
@@ -71,6 +75,7 @@ export class OwnShelf {
       manifest: (hash) => manifests.get(hash),
       chunk: (hash) => this.#chunk(hash),
     };
+    return view !== undefined && this.#clock.now() > freshUntil(view.metadata) ? withoutContent(bundle) : bundle;
   };
 
   async #chunk(hash: string): Promise<Buffer | undefined> {

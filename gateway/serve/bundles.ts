@@ -3,9 +3,10 @@ import { toWardcastError } from '../../shared/base/errors.ts';
 import { type GatewayIdentity, type Identity, type Scope, sameScope } from '../../shared/base/identity.ts';
 import { REPAIR_TIMEOUT } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
-import type { ServedBundle } from '../../shared/net/chunk-server.ts';
+import { type ServedBundle, withoutContent } from '../../shared/net/chunk-server.ts';
 import type { ObjectRef } from '../../shared/net/exchange/object-ref.ts';
 import type { ChunkStore } from '../../shared/store/chunk-source.ts';
+import { freshUntil } from '../../shared/trust/freshness.ts';
 import { mayFetch, mayFetchScope } from '../../shared/wire/policy.ts';
 import type { ChunkPull } from '../relay/chunk-pull.ts';
 import type { CompleteView } from '../relay/complete-view.ts';
@@ -37,7 +38,8 @@ export class Bundles {
   readonly find = (_identity: Identity, scope: Scope): ServedBundle | undefined => {
     const views = this.#o.views.served(scope.group);
     if (views === undefined || !sameScope(views.current.scope, scope)) return undefined;
-    return servedBundle(views, this.#o.store, this.#repair, this.#o.log);
+    const bundle = servedBundle(views, this.#o.store, this.#repair, this.#o.log);
+    return this.#o.clock.now() > freshUntil(views.current.metadata) ? withoutContent(bundle) : bundle;
   };
 
   /** The same, counting the chunks that are read: for a server that sends at once what it reads. */

@@ -18,6 +18,11 @@ export interface ServedBundle extends BundleContents {
   manifest(sha256: string): ChunkList | undefined;
 }
 
+/** The signed files alone: what a bundle becomes when nobody knows any more who was revoked since. */
+export function withoutContent(bundle: ServedBundle): ServedBundle {
+  return { ...bundle, has: () => false, manifest: () => undefined, chunk: async () => undefined };
+}
+
 /**
  * The https side of a gateway or agent, one handler for both:
  *

@@ -1,12 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { OwnShelf } from '../../../agent/serve/shelf.ts';
 import type { Bundle } from '../../../shared/bundle/bundle.ts';
 import type { GroupView } from '../../../shared/trust/client.ts';
 import { DEVICE_A, DEVICE_A2 } from '../../support/broker-rig.ts';
 import { bytesOf } from '../../support/files.ts';
 import { type MadeRelease, madeRelease } from '../../support/made-release.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 
 const one = madeRelease({ version: '1.0.0', files: { a: bytesOf('one', 200_000) } });
@@ -19,7 +20,7 @@ function viewOf(...releases: readonly MadeRelease[]): GroupView {
     bundleHash: '0'.repeat(64),
     timestampVersion: 1,
     manifests: new Map(releases.map(({ manifestHash, manifest }) => [manifestHash, manifest])),
-    metadata: new Map([['timestamp.json', Buffer.from('t')]]),
+    metadata: new Map([['timestamp.json', Buffer.from(JSON.stringify({ signed: { expires: '2026-02-15T00:00:00Z', version: 1 } }))]]),
     targets: new Map(releases.map(({ manifestHash, bytes }) => [manifestHash, bytes])),
   };
 }
@@ -36,9 +37,27 @@ async function installed(release: MadeRelease) {
 const firstOf = (release: MadeRelease): string => [...release.chunks.keys()][0] ?? '';
 const staged = (release: MadeRelease) => ({ has: (hash: string) => release.chunks.has(hash), read: async (hash: string) => release.chunks.get(hash) });
 
-const shelfOf = (view: GroupView): OwnShelf => new OwnShelf(DEVICE_A, () => view);
+let clock: ManualClock;
+beforeEach(() => {
+  clock = new ManualClock(Date.UTC(2026, 0, 1));
+});
+const shelfOf = (view: GroupView): OwnShelf => new OwnShelf(DEVICE_A, () => view, clock);
 
 describe("a device's shelf", () => {
+  it('gives no content any more when its signed view has expired, and its signed files still', async () => {
+    const shelf = shelfOf(viewOf(two));
+    shelf.restock([await installed(two)]);
+    expect(await shelf.find(DEVICE_A2, DEVICE_A)?.chunk(firstOf(two))).toEqual(two.chunks.get(firstOf(two)));
+    await clock.advance(46 * 24 * 60 * 60 * 1000);
+    const served = shelf.find(DEVICE_A2, DEVICE_A);
+    expect(served?.has(firstOf(two))).toBe(false);
+    expect(await served?.chunk(firstOf(two))).toBeUndefined();
+    expect(served?.manifest(two.manifestHash)).toBeUndefined();
+    expect(await served?.metadata('timestamp.json')).toBeDefined();
+    // For the device itself nothing changed.
+    expect(shelf.holds(firstOf(two))).toBe(true);
+  });
+
   it('serves what the bundle names and is installed, and nothing else that stands on the device', async () => {
     const shelf = shelfOf(viewOf(two));
     shelf.restock([await installed(one), await installed(two)]);
@@ -65,7 +84,7 @@ describe("a device's shelf", () => {
   });
 
   it('knows no other scope, and nothing without a verified bundle', async () => {
-    const shelf = new OwnShelf(DEVICE_A, () => undefined);
+    const shelf = new OwnShelf(DEVICE_A, () => undefined, clock);
     shelf.restock([await installed(one)]);
     expect(shelf.find(DEVICE_A2, { ...DEVICE_A, group: 'pumps' })).toBeUndefined();
     expect(shelf.find(DEVICE_A2, { ...DEVICE_A, site: 'south' })).toBeUndefined();
