@@ -20,6 +20,7 @@ import { ObjectChunkSource } from '../shared/net/exchange/object-chunk-source.ts
 import { ObjectPuller } from '../shared/net/exchange/puller.ts';
 import { openLink } from '../shared/net/link.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
+import { Revocations } from '../shared/net/revocations.ts';
 import { Timekeeper } from '../shared/net/timekeeper.ts';
 import { type ChunkFetcher, fetchOneByOne } from '../shared/store/chunk-fetcher.ts';
 import { Outbox } from '../shared/store/outbox.ts';
@@ -28,6 +29,7 @@ import { Table } from '../shared/store/table.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import type { MetadataSource } from '../shared/trust/metadata-source.ts';
 import { mayEnter } from '../shared/wire/policy.ts';
+import { revocationsOf } from '../shared/wire/revocation.ts';
 import { Acceptor } from './accept/verify.ts';
 import { type AgentConfig, parseAddress } from './config.ts';
 import { Counter } from './confirm/counter.ts';
@@ -92,7 +94,16 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const numbers = new Table(state, 'number', z.int().min(0));
   const journal = new Journal(journalTables(state));
   const handler = new DirectoryHandler({ install: config.install.directory, log, clock });
-  const acceptor = new Acceptor({ directory: join(config.data, 'trust'), factoryRoot, scope: device, highest: numbers, timekeeper, log });
+  const revocations = new Revocations(log);
+  const acceptor = new Acceptor({
+    directory: join(config.data, 'trust'),
+    factoryRoot,
+    scope: device,
+    highest: numbers,
+    timekeeper,
+    believed: ({ bundle }) => revocations.learn(device.group, revocationsOf(bundle)),
+    log,
+  });
 
   // What it says. The session is the connection of the moment; without one everything waits in the outbox.
   let session: Session | undefined;
@@ -111,11 +122,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   // What it does.
   const gateway = new GatewaySlot();
-  const shelf = new OwnShelf(device, () => acceptor.view);
+  const shelf = new OwnShelf(device, () => acceptor.view, clock.calendar);
   const sharing = new Sharing({ share: config.swarm.share, metered: config.swarm.metered, clock });
   const swarm = new Swarm({
     device,
     credentials,
+    revocations,
     shelf,
     uploadRate: () => bytesPerSecond(config.swarm.limit, new Date(clock.guess())),
     uploads: sharing.allowed,
@@ -217,6 +229,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     credentials,
     log,
     clock,
+    revocations,
     accept: (identity) => mayEnter(device, identity),
     onHttp: createChunkHandler({ log, bundles: shelf.find }),
     onSwarm: (socket, identity) => swarm.attach(socket, identity),
@@ -238,9 +251,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   const open = ({ host, port }: Address, lost: AbortSignal): Connection => {
     const expect = (identity: Identity): boolean => isOwnGateway(device, identity);
-    const link = openLink({ host, port, credentials, expect, log, clock, random, signal: lost });
+    const link = openLink({ host, port, credentials, expect, revocations, log, clock, random, signal: lost });
     const puller = new ObjectPuller({ link, identity: device, log, clock });
-    const https = new HttpsChunkSource({ host, port, credentials, scope: device, expect, log, clock });
+    const https = new HttpsChunkSource({ host, port, credentials, scope: device, expect, revocations, log, clock });
     const metadata: MetadataSource = new MetadataFailover([https, new PulledMetadata(puller, device.group)]);
     const mine = new Session({
       link,

@@ -173,7 +173,16 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   // The LAN.
   const broker = createEmbeddedBroker({ log, clock });
   stack.defer(() => broker.close());
-  const bundles = new Bundles({ gateway, views, store, chunks, lineUp: () => link.state === 'up', onSent: (...sent) => moved.sent(...sent), clock, log });
+  const bundles = new Bundles({
+    gateway,
+    views,
+    store,
+    chunks,
+    lineUp: () => link.state === 'up',
+    onSent: (...sent) => moved.sent(...sent), // Expiry may err to the careful side; a lower bound of the time would never come to it after a restart.
+    clock: timekeeper.time.calendar,
+    log,
+  });
   const seeder = new Seeder({
     find: (device, manifest) => entitledChunks(device, bundles.find(device, device), manifest),
     rate: () => bytesPerSecond(config.lan.limit, new Date(clock.guess())),

@@ -14,6 +14,8 @@ export interface AcceptorOptions {
   readonly highest: Rows<number>;
   /** By whose time expiry is judged, and who is told what signatures show of it. */
   readonly timekeeper: { readonly time: { guess(): number }; evidence(at: number | undefined): void };
+  /** Told of every view that becomes the one believed in, before anything is done about it. */
+  readonly believed?: (view: GroupView) => void;
   readonly log: Log;
 }
 
@@ -41,6 +43,7 @@ export class Acceptor {
       const view = await loadGroupView({ directory, scope, log });
       const floor = (await this.#o.highest.get(this.#key)) ?? 0;
       this.#view = view !== undefined && view.bundle.sequence >= floor ? view : undefined;
+      if (this.#view !== undefined) this.#o.believed?.(this.#view);
     } catch (error) {
       log.warn('accept.view-unusable', { error });
     }
@@ -62,6 +65,7 @@ export class Acceptor {
     timekeeper.evidence(notSignedBefore(view));
     if (floor === undefined || view.bundle.sequence > floor) await highest.put(this.#key, view.bundle.sequence);
     this.#view = view;
+    this.#o.believed?.(view);
     return view;
   }
 }

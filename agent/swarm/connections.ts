@@ -15,6 +15,7 @@ import {
   WANTED_PEERS,
 } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
+import type { Revocations } from '../../shared/net/revocations.ts';
 import { Channel } from '../../shared/net/swarm/channel.ts';
 import { Wire } from '../../shared/net/swarm/wire.ts';
 import type { Address } from '../locate.ts';
@@ -24,6 +25,7 @@ import { AddressBook } from './address-book.ts';
 export interface ConnectionsOptions {
   readonly device: DeviceIdentity;
   readonly credentials: Credentials;
+  readonly revocations?: Revocations | undefined;
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;
@@ -204,14 +206,14 @@ export class Connections {
   }
 
   async #dial(address: Address): Promise<void> {
-    const { credentials, clock, log, device } = this.#o;
+    const { credentials, revocations, clock, log, device } = this.#o;
     let ourselves = false;
     const expect = (identity: Identity): boolean => {
       ourselves = identityPath(identity) === identityPath(device);
       return this.isPeer(identity);
     };
     try {
-      const wire = await Wire.dial({ ...address, credentials, clock, expect, signal: this.#closing.signal });
+      const wire = await Wire.dial({ ...address, credentials, revocations, clock, expect, signal: this.#closing.signal });
       this.#adopt(wire, wire.identity, address);
     } catch (error) {
       if (this.#closing.signal.aborted) return;
@@ -273,10 +275,10 @@ export class Connections {
   }
 
   async #dialGatewayAt(address: Address): Promise<void> {
-    const { device, credentials, clock, log, opened } = this.#o;
+    const { device, credentials, revocations, clock, log, opened } = this.#o;
     const { signal } = this.#closing;
     try {
-      const wire = await Wire.dial({ ...address, credentials, clock, expect: (identity) => isOwnGateway(device, identity), signal });
+      const wire = await Wire.dial({ ...address, credentials, revocations, clock, expect: (identity) => isOwnGateway(device, identity), signal });
       this.#gatewaySince = clock.monotonic();
       this.#gateway = new Channel(wire);
       opened(this.#gateway, 'gateway');

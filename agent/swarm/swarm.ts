@@ -7,6 +7,7 @@ import { MAX_UNWANTED, MAX_WIRE_TRANSFERS, SWARM_OVERDUE, SWARM_REPORT_DELAY, SW
 import type { Log } from '../../shared/base/log.ts';
 import type { ChunkList } from '../../shared/bundle/manifest.ts';
 import type { ServedBundle } from '../../shared/net/chunk-server.ts';
+import type { Revocations } from '../../shared/net/revocations.ts';
 import { Bitfield } from '../../shared/net/swarm/bitfield.ts';
 import type { Channel, ChannelListener, Part } from '../../shared/net/swarm/channel.ts';
 import { type EntitledChunks, entitledChunks } from '../../shared/net/swarm/entitled.ts';
@@ -32,6 +33,7 @@ export interface Shelf {
 export interface SwarmOptions {
   readonly device: DeviceIdentity;
   readonly credentials: Credentials;
+  readonly revocations?: Revocations | undefined;
   readonly shelf: Shelf;
   /** Bytes per second that may leave this device; Infinity: no limit. */
   readonly uploadRate: () => number;
@@ -71,11 +73,12 @@ export class Swarm {
 
   constructor(options: SwarmOptions) {
     this.#o = options;
-    const { device, credentials, clock, log, random, uploadRate } = options;
+    const { device, credentials, revocations, clock, log, random, uploadRate } = options;
     this.#uploads = new Uploads({ next: (may) => this.#asks.next(may), read: (upload) => this.#read(upload), rate: uploadRate, clock, log });
     this.#connections = new Connections({
       device,
       credentials,
+      revocations,
       clock,
       log,
       random,

@@ -117,6 +117,7 @@ export class Vendor {
         allowDowngrade: more.allowDowngrade ?? false,
       })),
       withdrawn: more.withdrawn ?? [],
+      ...(more.revoked === undefined ? {} : { revoked: more.revoked }),
     };
     const { assignment, snapshot, timestamp } = this.#keys;
     const repository = buildGroupRepository({
@@ -207,13 +208,13 @@ export class ScriptedGateway {
     });
   }
 
-  /** @param options `https`, `swarm`: false closes that door; the broker's is always open */
-  static async start(vendor: Vendor, options: { port?: number; https?: boolean; swarm?: boolean } = {}): Promise<ScriptedGateway> {
+  /** @param options `https`, `swarm`: false closes that door; the broker's is always open; `credentials`: another folder of the vendor's than `gw` */
+  static async start(vendor: Vendor, options: { port?: number; https?: boolean; swarm?: boolean; credentials?: string } = {}): Promise<ScriptedGateway> {
     const gateway = new ScriptedGateway(vendor);
     gateway.#door = await openDoor({
       host: '127.0.0.1',
       port: options.port ?? 0,
-      credentials: await loadCredentials(vendor.credentials('gw'), systemClock),
+      credentials: await loadCredentials(vendor.credentials(options.credentials ?? 'gw'), systemClock),
       log: silentLog,
       clock: systemClock,
       accept: (identity) => identity.role === 'device',

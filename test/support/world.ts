@@ -169,10 +169,11 @@ export class World {
   /** The command line as ops use it; the result of `--json`. */
   async wardcast(...args: string[]): Promise<unknown> {
     const connection = ['--provider', `${this.providerHost.addresses['wan'] ?? ''}:${PROVIDER_PORT}`, '--credentials', path.join(this.directory, 'ops')];
-    return this.#offline(...args, ...connection);
+    return this.offline(...args, ...connection);
   }
 
-  async #offline(...args: string[]): Promise<unknown> {
+  /** A command that needs no provider. */
+  async offline(...args: string[]): Promise<unknown> {
     const words = [path.join(root, 'cli/wardcast.mjs'), ...args, '--json'];
     const { stdout } = await run(process.execPath, words, { maxBuffer: 1 << 26 }).catch((error: Error & { stdout?: string; stderr?: string }) => {
       throw new Error(`wardcast ${args.join(' ')}: ${error.stdout} ${error.stderr}`, { cause: error });
@@ -194,7 +195,7 @@ export class World {
     }
     const workspace = path.join(this.directory, 'workspace');
     const keys = path.join(this.directory, 'keys');
-    await this.#offline('release', 'sign', tree, `${application}@${version}`, '--keys', keys, '--workspace', workspace, ...(options.hooks ?? []));
+    await this.offline('release', 'sign', tree, `${application}@${version}`, '--keys', keys, '--workspace', workspace, ...(options.hooks ?? []));
     await this.wardcast('release', 'publish', `${application}@${version}`, '--workspace', workspace);
     return tree;
   }
