@@ -179,7 +179,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     store,
     chunks,
     lineUp: () => link.state === 'up',
-    onSent: (...sent) => moved.sent(...sent), // Expiry may err to the careful side; a lower bound of the time would never come to it after a restart.
+    onSent: (...sent) => moved.sent(...sent),
+    // Expiry may err to the careful side; a lower bound of the time would never come to it after a restart.
     clock: timekeeper.time.calendar,
     log,
   });
