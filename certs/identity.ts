@@ -225,7 +225,7 @@ function readIdentity(leaf: Certificate): { certified: Certified; trustDomain: s
   if (issuer === undefined || leaf.x509.issuer !== subjectText(caSubject(trustDomain, issuer))) {
     throw mismatch(identity, JSON.stringify(leaf.x509.issuer.replaceAll('\n', ', ').slice(0, 300)));
   }
-  return { certified: { identity, issued: leaf.notBefore, generation: identity.role === 'device' ? generation : 1 }, trustDomain };
+  return { certified: { identity, issued: leaf.notBefore, generation: 'group' in identity ? generation : 1 }, trustDomain };
 }
 
 /** Every CA up to the root must be the one for this identity: same trust domain, same customer, same group. */

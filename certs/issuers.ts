@@ -5,9 +5,9 @@ import { systemCode, WardcastError } from '../shared/base/errors.ts';
 import type { Identity } from '../shared/base/identity.ts';
 import { MAX_ISSUERS } from '../shared/base/limits.ts';
 import type { Authority } from './authority.ts';
-import { readCertificate } from './certificate.ts';
+import { type Certificate, readCertificate } from './certificate.ts';
 import { readPemChain } from './pem.ts';
-import { type CaScope, caSubject, caUri, issuersOf, subjectText } from './scope.ts';
+import { type CaScope, caSubject, caUri, generationOf, issuersOf, subjectText } from './scope.ts';
 
 /**
  * Issuing authorities that the provider holds, so that it can certify devices online: one folder each, `<customer>.<group>` or `<customer>`, as
@@ -73,7 +73,7 @@ async function readAuthority(folder: string, o: { readonly trustDomain: string; 
   const [chainPem, keyPem] = await Promise.all([read(join(folder, ISSUER_FILES.chain)), read(join(folder, ISSUER_FILES.key))]);
   const path = [...readPemChain(chainPem), new X509Certificate(o.rootPem).raw].map(readCertificate);
   const [own] = path;
-  const scope = own === undefined ? undefined : scopeOf(own.uris, o.trustDomain);
+  const scope = own === undefined ? undefined : scopeOf(own, o.trustDomain);
   if (own === undefined || scope === undefined || own.x509.subject !== subjectText(caSubject(o.trustDomain, scope))) {
     throw new WardcastError('CERT_INVALID', `${folder} holds no CA of a customer or group of ${o.trustDomain}`, { remedy: EXPORT });
   }
@@ -91,11 +91,11 @@ async function readAuthority(folder: string, o: { readonly trustDomain: string; 
 
 const EXPORT = 'Export it anew with `wardcast pki export-issuer` on the offline machine.';
 
-function scopeOf(uris: readonly string[], trustDomain: string): CaScope | undefined {
+function scopeOf({ uris, x509 }: Pick<Certificate, 'uris' | 'x509'>, trustDomain: string): CaScope | undefined {
   const [uri = '', ...others] = uris;
   const [, customer, group] = /^spiffe:\/\/[^/]+\/customer\/([a-z0-9-]+)(?:\/group\/([a-z0-9-]+))?$/.exec(uri) ?? [];
   if (customer === undefined || others.length > 0) return undefined;
-  const scope: CaScope = group === undefined ? { kind: 'customer', customer } : { kind: 'group', customer, group };
+  const scope: CaScope = group === undefined ? { kind: 'customer', customer } : { kind: 'group', customer, group, generation: generationOf(x509.subject) };
   return caUri(trustDomain, scope) === uri ? scope : undefined;
 }
 

@@ -6,8 +6,8 @@ import { readPemChain } from '../../certs/pem.ts';
 import { type KeyRequest, readRequest } from '../../certs/request.ts';
 import { type Clock, timestamp } from '../../shared/base/clock.ts';
 import { isWardcastError, toWardcastError, WardcastError } from '../../shared/base/errors.ts';
-import { type DeviceIdentity, type GatewayIdentity, identityPath, type Scope } from '../../shared/base/identity.ts';
-import { LEAF_DAYS, LEAF_RENEW_GRACE_DAYS, MAX_PENDING_ENROLMENTS } from '../../shared/base/limits.ts';
+import { type Certified, type DeviceIdentity, type GatewayIdentity, identityPath, type Scope } from '../../shared/base/identity.ts';
+import { CERT_BACKDATE, LEAF_DAYS, LEAF_RENEW_GRACE_DAYS, MAX_PENDING_ENROLMENTS } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { REFUSED } from '../../shared/net/enrol/counter.ts';
 import { type EnrolAnswer, type EnrolRequest, SignedRequest } from '../../shared/wire/enrol.ts';
@@ -18,7 +18,7 @@ import type { Events } from '../events.ts';
 import type { Change } from '../registry/changes.ts';
 import type { Read } from '../registry/project.ts';
 import type { Decision, Registry } from '../registry/registry.ts';
-import { listAbout } from '../registry/revoked.ts';
+import { listAbout, type RevokedRow, revokedKeys } from '../registry/revoked.ts';
 import { keys, type TokenRow } from '../registry/rows.ts';
 import type { Alarms } from './alarms.ts';
 import { judgeEnrolment, judgeRenewal, type Verdict } from './judge.ts';
@@ -106,14 +106,16 @@ export class Enrolments {
   }
 
   #byClaim(envelope: Signed, { device, request }: Extract<SignedRequest, { type: 'enrol-claim' }>, via: GatewayIdentity | undefined): Proven {
-    const { identity } = open(envelope, this.#o.rootPem, { now: this.#o.clock.now() });
+    const signer = open(envelope, this.#o.rootPem, { now: this.#o.clock.now() });
+    const { identity } = signer;
     if (identity.role !== 'claim') throw refusal(`A request is signed by ${identityPath(identity)}, which is no claim`);
     if (via?.customer !== identity.customer) throw refusal(`${identityPath(identity)} was used elsewhere`);
     const { customer, group, claim } = identity;
-    return this.#enrolment({ role: 'device', customer, site: via.site, group, device }, readRequest(Buffer.from(request, 'base64')), {
+    const asked = this.#enrolment({ role: 'device', customer, site: via.site, group, device }, readRequest(Buffer.from(request, 'base64')), {
       by: 'claim',
       name: claim,
     });
+    return { ...asked, judge: (read) => revokedVerdict(signer, read) ?? asked.judge(read) };
   }
 
   #enrolment(
@@ -163,7 +165,7 @@ export class Enrolments {
     const { registry, log } = this.#o;
     const actor = identityPath(identity);
     // Made before it is decided, since the decision takes no time; it is worth nothing until it is on the log, and thrown away if it never is.
-    const leaf = this.#certify(identity, request);
+    const leaf = this.#certify(identity, request, await registry.get(revokedKeys.identity(identity)));
     const serial = new X509Certificate(leaf.certificatePem).serialNumber.toLowerCase();
     const { result: verdict } = await registry.transact(actor, (read): Decision<Verdict> => {
       const result = judge(read);
@@ -181,11 +183,14 @@ export class Enrolments {
   }
 
   /** @throws ENROL_REFUSED without an authority for it */
-  #certify(identity: DeviceIdentity | GatewayIdentity, { publicKey }: KeyRequest): CertifiedLeaf {
+  #certify(identity: DeviceIdentity | GatewayIdentity, { publicKey }: KeyRequest, revoked: RevokedRow | undefined): CertifiedLeaf {
     const issuer = this.#o.issuers?.for(identity);
     if (issuer === undefined) throw refusal(`This provider holds no issuing authority for ${identityPath(identity)}`);
     const notAfter = new Date(this.#o.clock.now() + (this.#o.leafDays ?? LEAF_DAYS) * DAY);
-    return certifyLeaf({ issuer, identity, notAfter }, publicKey);
+    // Backdated as ever, but not into the time whose certificates of this name are revoked.
+    const earliest = this.#o.clock.now() - CERT_BACKDATE;
+    const notBefore = new Date(Math.max(earliest, revoked === undefined ? 0 : Date.parse(revoked.until) + 1000));
+    return certifyLeaf({ issuer, identity, notBefore, notAfter }, publicKey);
   }
 
   async #wait(pending: Pending | undefined, actor: string): Promise<EnrolAnswer> {
@@ -237,7 +242,7 @@ export class Enrolments {
 }
 
 /** A revoked certificate gets no successor. */
-function revokedVerdict(signer: Opened, read: Read): Verdict | undefined {
+function revokedVerdict(signer: Certified, read: Read): Verdict | undefined {
   const list = listAbout(signer.identity, read, (name) => read(keys.customer(name))?.retired !== undefined);
   const message = revokedBecause(indexRevocations([list]), signer);
   return message === undefined ? undefined : { outcome: 'refused', message };

@@ -69,7 +69,7 @@ export function stillNames({ until }: Revoked, now: number): boolean {
 /** What the rows say about one signer or peer, in the form that the one decision (shared/wire/revocation.ts) reads. */
 export function listAbout(identity: Identity, read: ReadRow, retired: (customer: string) => boolean): RevocationList {
   const row = read(revokedKeys.identity(identity));
-  const oldest = identity.role === 'device' ? read(revokedKeys.oldestCa(identity.customer, identity.group)) : undefined;
+  const oldest = 'group' in identity ? read(revokedKeys.oldestCa(identity.customer, identity.group)) : undefined;
   const left = 'customer' in identity && retired(identity.customer) ? [identity.customer] : [];
   return { revoked: row === undefined ? [] : [row], oldestCas: oldest === undefined ? [] : [oldest], retired: left };
 }

@@ -46,7 +46,7 @@ export function revokedBecause({ until, oldest, retired }: RevocationIndex, { id
   const customer = customerOf(identity);
   if (customer === undefined) return undefined;
   if (retired.has(customer)) return `Customer ${customer} is retired`;
-  if (identity.role !== 'device') return undefined;
+  if (!('group' in identity)) return undefined;
   const accepted = oldest.get(`${customer}/${identity.group}`) ?? 1;
   if (generation < accepted) return `Generation ${generation} of the CA of group ${customer}/${identity.group} is retired, ${accepted} is the oldest accepted`;
   return undefined;
@@ -69,5 +69,5 @@ export function isoSeconds(time: number): string {
 }
 
 function customerOf(identity: Identity): string | undefined {
-  return identity.role === 'device' || identity.role === 'gateway' ? identity.customer : undefined;
+  return 'customer' in identity ? identity.customer : undefined;
 }

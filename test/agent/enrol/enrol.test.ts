@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Ticket } from '../../../agent/enrol/enrol.ts';
 import { loadCredentials } from '../../../certs/credentials.ts';
+import { verifyChain } from '../../../certs/identity.ts';
 import { gatewayDesk } from '../../../cli/gateway-desk.ts';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { silentLog } from '../../../shared/base/log.ts';
 import { makeCode, parseCode, printCode, verifierOf } from '../../../shared/wire/enrol-code.ts';
+import { isoSeconds } from '../../../shared/wire/revocation.ts';
 import { Vendor } from '../../provider/provider-rig.ts';
 import { EnrolmentRig } from '../../support/enrolment-rig.ts';
 
@@ -108,6 +110,21 @@ describe('A device without a certificate', () => {
     // Nothing here certifies the other group, and a claim of it does not reach into this one.
     await rig.ops.call('device.add', { customer: 'acme', device: 'ct-31', site: 'north', group: 'ct' });
     await expect(rig.enrol('ct-31', await claim(rig, 'foreign', 'pumps'))).rejects.toMatchObject({ code: 'ENROL_REFUSED' });
+  });
+
+  it('gets nothing with a claim from a CA that is retired', async () => {
+    const rig = await EnrolmentRig.open(vendor);
+    await rig.ops.call('device.add', { customer: 'acme', device: 'ct-30', site: 'north', group: 'ct' });
+    await rig.ops.call('group.retire-ca', { customer: 'acme', group: 'ct', oldest: 2, reason: 'its key leaked' });
+    await expect(rig.enrol('ct-30', await claim(rig, 'batch-7'))).rejects.toMatchObject({ code: 'ENROL_REFUSED', message: expect.stringContaining('retired') });
+  });
+
+  it('gets one that is good under a name revoked a moment ago', async () => {
+    const rig = await EnrolmentRig.open(vendor);
+    await rig.ops.call('device.add', { customer: 'acme', device: 'ct-9', site: 'north', group: 'ct' });
+    const { until } = await rig.ops.call('device.revoke', { customer: 'acme', device: 'ct-9', until: isoSeconds(Date.now() - 10_000), reason: 'stolen' });
+    const { chain, rootPem } = await rig.enrol('ct-9', code(await rig.token()));
+    expect(verifyChain(chain, rootPem, { now: Date.now(), usage: 'client' }).issued).toBeGreaterThan(Date.parse(until));
   });
 
   it('may not take a name that another device holds: refused, an event, an alarm in the status; ops release the name, and dismiss the alarm', async () => {

@@ -8,6 +8,7 @@ const id = fc.constantFrom('a', 'b', 'c1');
 const identities: fc.Arbitrary<Identity> = fc.oneof(
   fc.record({ role: fc.constant('device' as const), customer: id, site: id, group: id, device: id }),
   fc.record({ role: fc.constant('gateway' as const), customer: id, site: id, gateway: id }),
+  fc.record({ role: fc.constant('claim' as const), customer: id, group: id, claim: id }),
   fc.record({ role: fc.constant('provider' as const), name: id }),
   fc.record({ role: fc.constant('ops' as const), name: id }),
 );
@@ -41,7 +42,7 @@ describe('a revocation', () => {
         const { identity, issued, generation } = certificate;
         const byDate = all.some(({ revoked }) => revoked.some((entry) => entry.identity === identityPath(identity) && issued <= Date.parse(entry.until)));
         const byCa =
-          identity.role === 'device' &&
+          'group' in identity &&
           all.some(({ oldestCas }) =>
             oldestCas.some((oldest) => oldest.customer === identity.customer && oldest.group === identity.group && generation < oldest.generation),
           );
