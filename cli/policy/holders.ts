@@ -17,16 +17,17 @@ export function rightsOfHolders(
   within: { readonly customer?: string; readonly site?: string },
   now: number,
 ): UserRights[] {
-  const users = new Map<string, string>();
+  const subjects = new Map<string, string>();
   const identities: Identity[] = [];
   for (const row of rows) {
-    if (row.kind !== 'issued' || Date.parse(row.expires) <= now || users.has(row.name)) continue;
-    users.set(row.name, mosquittoUser(row.subject));
+    if (row.kind !== 'issued' || Date.parse(row.expires) <= now || subjects.has(row.name)) continue;
+    subjects.set(row.name, row.subject);
     identities.push(parseSpiffeId(`spiffe://any/${row.name}`).identity);
   }
   const owner = ownerOf(identities, seat);
   const known = identities.filter((identity) => !('site' in identity) || belongs(identity, within));
-  return brokerRights(owner, known).map((rights) => ({ ...rights, user: users.get(identityPath(rights.identity)) ?? '' }));
+  // Only of those who may enter: the subject of a claim is none that mosquitto must know.
+  return brokerRights(owner, known).map((rights) => ({ ...rights, user: mosquittoUser(subjects.get(identityPath(rights.identity)) ?? '') }));
 }
 
 function ownerOf(identities: readonly Identity[], seat: Seat): ProviderIdentity | GatewayIdentity {
