@@ -32,7 +32,10 @@ export interface CurrentVersion {
   readonly allowDowngrade: boolean;
 }
 export interface DeviceSnapshot {
+  /** A device, or several of a group that run the same. */
   readonly device: string;
+  /** How many they are; absent: one. */
+  readonly alike?: number;
   /** Application → manifest hash of what runs, as the device said; undefined: it has never spoken. */
   readonly running: ReadonlyMap<string, string> | undefined;
 }
@@ -48,6 +51,7 @@ export interface Plan {
 }
 export interface DueDevice extends Scope {
   readonly device: string;
+  readonly alike: number;
   readonly applications: readonly string[];
 }
 
@@ -62,7 +66,7 @@ export function plan({ groups, releases }: Snapshot): Plan {
     const content = contentFor(group, releases);
     const behind = group.devices.flatMap((device): DueDevice[] => {
       const applications = dueApplications(device, content.releases);
-      return applications.length === 0 ? [] : [{ ...scope, device: device.device, applications }];
+      return applications.length === 0 ? [] : [{ ...scope, device: device.device, alike: device.alike ?? 1, applications }];
     });
     due.push(...behind);
     const changed = assigned === undefined ? (content.releases.length > 0 && behind.length > 0) || refuses(content) : !sameContent(assigned, content);

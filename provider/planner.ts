@@ -1,7 +1,7 @@
 import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError } from '../shared/base/errors.ts';
 import { type Scope, scopePath } from '../shared/base/identity.ts';
-import { PLAN_DEBOUNCE, PLAN_RETRY_MAX, PLAN_RETRY_MIN, SURVEY_FROM } from '../shared/base/limits.ts';
+import { PLAN_DEBOUNCE, PLAN_RETRY_MAX, PLAN_RETRY_MIN } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Content, DeviceSnapshot, GroupSnapshot, Plan, PublishedRelease } from './plan.ts';
 import { plan } from './plan.ts';
@@ -9,7 +9,8 @@ import type { LogEntry } from './record/log.ts';
 import type { Registry } from './registry/registry.ts';
 import { type RevokedRow, revokedKeys, stillNames } from './registry/revoked.ts';
 import { keys, prefixes, type Standing } from './registry/rows.ts';
-import { surveyMembers, surveyRunning } from './survey.ts';
+import { runningOf } from './registry/runs.ts';
+import { readGroup, surveyGroups } from './survey.ts';
 
 export interface PlannerParts {
   readonly registry: Registry;
@@ -136,13 +137,13 @@ export class Planner {
     }
   }
 
-  /** One group after the other, so that memory holds one customer's devices at most. */
+  /** One group after the other, so that memory holds what one customer's groups run at most. */
   async #lookAtAll(): Promise<void> {
     const sum = { devices: 0, bundles: 0, offers: 0 };
     if (this.#releasesStale) await this.#readReleases();
     for await (const group of this.#snapshots()) {
       const found = plan({ groups: [group], releases: this.#releases });
-      sum.devices += found.due.length;
+      sum.devices += found.due.reduce((all, { alike }) => all + alike, 0);
       sum.bundles += found.bundles.length;
       sum.offers += found.offers.length;
       await this.#act(found);
@@ -229,18 +230,8 @@ export class Planner {
     if (only === undefined) for await (const { customer } of registry.list(prefixes.customers())) customers.push(customer);
     else customers.push(only);
     for (const customer of customers) {
-      const groups = new Map(await surveyMembers(registry, customer, group));
-      for await (const { site, group: name } of registry.list(prefixes.bundles(customer))) {
-        if ((group === undefined || name === group) && !groups.has(`${site}/${name}`))
-          groups.set(`${site}/${name}`, { scope: { customer, site, group: name }, devices: [] });
-      }
-      const devices = [...groups.values()].reduce((sum, one) => sum + one.devices.length, 0);
-      // Where the survey fails each device is read by itself, so that a damaged row costs its own group alone.
-      const running = devices < SURVEY_FROM ? undefined : await surveyRunning(registry, customer).catch(() => undefined);
-      for (const { scope, devices: names } of groups.values()) {
-        const found = await this.#group(scope, async () =>
-          running === undefined ? this.#eachOf(customer, names) : names.map((device) => ({ device, running: running.get(device) })),
-        );
+      for (const { scope, rows } of await surveyGroups(registry, customer, group)) {
+        const found = await this.#group(scope, async () => readGroup(rows));
         if (found !== undefined) yield found;
       }
     }
@@ -295,21 +286,17 @@ export class Planner {
   /** The devices named, as far as they still belong to the group; undefined: all of it. */
   async #named(scope: Scope, names: ReadonlySet<string> | undefined): Promise<readonly DeviceSnapshot[]> {
     const { registry } = this.#parts;
-    const members: string[] = [];
-    if (names === undefined) for await (const { device } of registry.list(prefixes.members(scope.customer, scope.site, scope.group))) members.push(device);
-    else for (const name of names) if ((await registry.get(keys.member(scope, name))) !== undefined) members.push(name);
-    return this.#eachOf(scope.customer, members);
-  }
-
-  async #eachOf(customer: string, names: readonly string[]): Promise<readonly DeviceSnapshot[]> {
+    if (names === undefined) return readGroup((await surveyGroups(registry, scope.customer, scope.group, scope.site)).flatMap(({ rows }) => rows));
     const devices: DeviceSnapshot[] = [];
-    for (const name of names) devices.push(deviceSnapshot(name, await this.#parts.registry.get(keys.standing(customer, name))));
+    for (const name of names) {
+      if ((await registry.get(keys.member(scope, name))) === undefined) continue;
+      devices.push(deviceSnapshot(name, await registry.get(keys.standing(scope.customer, name))));
+    }
     return devices;
   }
 }
 
 /** What a device runs, as the plan sees it. */
-export function deviceSnapshot(device: string, standing: Standing | undefined): DeviceSnapshot {
-  if (standing === undefined) return { device, running: undefined };
-  return { device, running: new Map(standing.running.flatMap((row) => (row.manifest === null ? [] : [[row.application, row.manifest] as const]))) };
+function deviceSnapshot(device: string, standing: Standing | undefined): DeviceSnapshot {
+  return { device, running: standing === undefined ? undefined : new Map(runningOf(standing)) };
 }

@@ -1,63 +1,41 @@
-import type { Scope } from '../shared/base/identity.ts';
+import { type Scope, scopePath } from '../shared/base/identity.ts';
 import type { DeviceSnapshot } from './plan.ts';
+import { decode } from './registry/keyspace.ts';
 import type { Registry } from './registry/registry.ts';
-import { prefixes, type Standing } from './registry/rows.ts';
+import { prefixes, type RunsRow } from './registry/rows.ts';
 
-type Manifests = NonNullable<DeviceSnapshot['running']>;
-
-/**
- * What all devices of a customer run, read in one go: for plans over many devices, where a look-up each would take seconds. Devices that run the
- * same share one map, so that a million of them fit into memory.
- */
-export async function surveyRunning(registry: Registry, customer: string): Promise<ReadonlyMap<string, Manifests>> {
-  const found = new Map<string, Manifests>();
-  const shared = new Map<string, Manifests>();
-  const prefix = prefixes.standings(customer);
-  for await (const rows of registry.batches(prefix)) {
-    for (const [key, value] of rows) {
-      const running = runningIn(value);
-      let name = '';
-      for (const { application, manifest } of running) if (manifest !== null) name += `${application} ${manifest} `;
-      let manifests = shared.get(name);
-      if (manifests === undefined) {
-        manifests = new Map(running.flatMap(({ application, manifest }) => (manifest === null ? [] : [[application, manifest] as const])));
-        shared.set(name, manifests);
-      }
-      found.set(key.slice(prefix.text.length), manifests);
-    }
-  }
-  return found;
+/** A group at a site, and what runs there, not yet read: a damaged row is to cost its own group alone. */
+export interface Surveyed {
+  readonly scope: Scope;
+  readonly rows: readonly (readonly [running: string, row: Buffer])[];
 }
 
-/** Names of the devices of each group at each site of a customer, or of one group at all its sites. */
-export async function surveyMembers(registry: Registry, customer: string, only?: string): Promise<ReadonlyMap<string, { scope: Scope; devices: string[] }>> {
-  const found = new Map<string, { scope: Scope; devices: string[] }>();
-  const prefix = prefixes.members(customer);
-  for await (const rows of registry.batches(prefix)) {
-    for (const [key] of rows) {
-      const [site = '', group = '', device = ''] = key.slice(prefix.text.length).split('/');
-      if (only !== undefined && group !== only) continue;
-      const name = `${site}/${group}`;
-      const known = found.get(name);
-      if (known === undefined) found.set(name, { scope: { customer, site, group }, devices: [device] });
-      else known.devices.push(device);
+/** The groups of a customer that have devices or bundles: all, or one group at all its sites or at one. One pass, whatever the number of devices. */
+export async function surveyGroups(registry: Registry, customer: string, onlyGroup?: string, onlySite?: string): Promise<readonly Surveyed[]> {
+  const found = new Map<string, { scope: Scope; rows: (readonly [string, Buffer])[] }>();
+  const at = (site: string, group: string): (readonly [string, Buffer])[] => {
+    if (onlyGroup !== undefined && group !== onlyGroup) return [];
+    const scope: Scope = { customer, site, group };
+    const name = scopePath(scope);
+    const known = found.get(name) ?? { scope, rows: [] };
+    found.set(name, known);
+    return known.rows;
+  };
+  const runs = prefixes.runs(customer, onlySite, onlySite === undefined ? undefined : onlyGroup);
+  for await (const rows of registry.batches(runs)) {
+    for (const [key, row] of rows) {
+      const [, , site = '', group = '', running = ''] = key.split('/');
+      at(site, group).push([running, row]);
     }
   }
-  return found;
+  for await (const { site, group } of registry.list(prefixes.bundles(customer, onlySite))) at(site, group);
+  return [...found.values()];
 }
 
-const FROM = Buffer.from('"running":[');
-const TO = Buffer.from('],"results":[');
-
-/** Parses only the list of what runs: half the row is the history of results. Quotes in texts are escaped, so the names of the fields are found nowhere else. */
-export function runningIn(row: Buffer): Standing['running'] {
-  const from = row.indexOf(FROM);
-  const to = row.indexOf(TO, from);
-  const text = from < 0 || to < 0 ? undefined : row.toString('utf8', from + FROM.length - 1, to + 1);
-  if (text !== undefined) {
-    const running: Standing['running'] = JSON.parse(text);
-    return running;
-  }
-  const standing: Standing = JSON.parse(row.toString('utf8'));
-  return standing.running;
+/** What runs in a group, as the plan sees it. */
+export function readGroup(rows: Surveyed['rows']): readonly DeviceSnapshot[] {
+  return rows.map(([device, row]) => {
+    const { running, devices } = decode<RunsRow>(row);
+    return { device, alike: devices, running: new Map(running) };
+  });
 }

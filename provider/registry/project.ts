@@ -7,6 +7,7 @@ import { deviceCertified, enrolmentDecided, gatewayCertified, keyReleased, token
 import { confirmedBytes } from './moved.ts';
 import { retireCa, revoke } from './revoked.ts';
 import { type Current, type Key, keys } from './rows.ts';
+import { counted } from './runs.ts';
 import { heard } from './standing.ts';
 
 /** Reads a row as it is before the change. */
@@ -54,7 +55,13 @@ export function project(change: Change, position: Position, read: Read): readonl
     case 'device-removed': {
       const device = present(read, keys.device(change.customer, change.device), `Device ${change.customer}/${change.device}`);
       // Its standing stays: a removed device that returns must not be able to repeat old counters.
-      return [remove(keys.device(change.customer, change.device)), remove(keys.member(device, change.device)), ...keyReleased(change, read)];
+      const standing = read(keys.standing(change.customer, change.device));
+      return [
+        remove(keys.device(change.customer, change.device)),
+        remove(keys.member(device, change.device)),
+        ...counted(read, { scope: device, standing }, undefined),
+        ...keyReleased(change, read),
+      ];
     }
     case 'device-revoked': {
       const { customer, site, group, device } = change;
@@ -107,7 +114,8 @@ function deviceAdded(change: ChangeOf<'device-added'>, read: Read): readonly Wri
   needScope(read, change);
   absent(read, keys.device(customer, device), `Device ${customer}/${device}`);
   const row = { customer, device, site, group, ...named(change) };
-  return [put(keys.device(customer, device), row), put(keys.member(row, device), row)];
+  const counts = counted(read, undefined, { scope: row, standing: read(keys.standing(customer, device)) });
+  return [put(keys.device(customer, device), row), put(keys.member(row, device), row), ...counts];
 }
 
 function deviceMoved(change: ChangeOf<'device-moved'>, { at }: Position, read: Read): readonly Write[] {
@@ -119,7 +127,9 @@ function deviceMoved(change: ChangeOf<'device-moved'>, { at }: Position, read: R
     from === undefined
       ? []
       : [revoke({ role: 'device', customer, device, ...pick(from) }, { until: from.until, at, reason: `moved to ${site}/${group}` }, read)];
-  return [remove(keys.member(before, device)), put(keys.device(customer, device), row), put(keys.member(row, device), row), ...old];
+  const standing = read(keys.standing(customer, device));
+  const counts = counted(read, { scope: before, standing }, { scope: row, standing });
+  return [remove(keys.member(before, device)), put(keys.device(customer, device), row), put(keys.member(row, device), row), ...counts, ...old];
 }
 
 function pick({ site, group }: { readonly site: string; readonly group: string }): { site: string; group: string } {
@@ -197,8 +207,10 @@ function stated(change: ChangeOf<'statement'>, { sequence }: Position, read: Rea
           const known = before?.running.find((row) => row.application === application)?.manifest;
           return known !== manifest && after.running.some((row) => row.application === application && row.manifest === manifest);
         });
+  const scope = before?.running === after.running ? undefined : read(keys.device(customer, device));
   return [
     put(keys.standing(customer, device), after),
+    ...(scope === undefined ? [] : counted(read, { scope, standing: before }, { scope, standing: after })),
     put(keys.history(customer, device, counter), { counter, digest, sequence }),
     ...told.map(({ application, version }) => traced(application, version, sequence, statement)),
     ...bytesMoved(statement, read),

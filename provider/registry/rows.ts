@@ -61,6 +61,15 @@ export interface Result {
   readonly counter: number;
   readonly at: string;
 }
+/** Devices of a group at a site that run the same. */
+export interface RunsRow {
+  readonly customer: string;
+  readonly site: string;
+  readonly group: string;
+  /** Application and manifest of all that runs, sorted; what never spoke runs nothing. */
+  readonly running: readonly (readonly [application: string, manifest: string])[];
+  readonly devices: number;
+}
 /** Bytes of content by where a device had them from, as its confirmations say. */
 export interface Moved {
   readonly gateway: number;
@@ -159,6 +168,7 @@ export const keys = {
   current: (customer: string, group: string): Key<readonly Current[]> => ({ text: `current/${customer}/${group}` }),
   bundle: (scope: Scope): Key<Assigned> => ({ text: `bundle/${scope.customer}/${scope.site}/${scope.group}` }),
   standing: (customer: string, device: string): Key<Standing> => ({ text: `standing/${customer}/${device}` }),
+  runs: (scope: Scope, running: string): Key<RunsRow> => ({ text: `runs/${scope.customer}/${scope.site}/${scope.group}/${running}` }),
   deviceMoved: (customer: string, device: string, application: string, version: string): Key<DeviceMoved> => ({
     text: `moved-device/${customer}/${device}/${application}/${encodeURIComponent(version)}`,
   }),
@@ -188,6 +198,7 @@ export const prefixes = {
   currents: (customer?: string): Prefix<readonly Current[]> => ({ text: below('current', customer) }),
   bundles: (customer?: string, site?: string): Prefix<Assigned> => ({ text: below('bundle', customer, site) }),
   standings: (customer?: string): Prefix<Standing> => ({ text: below('standing', customer) }),
+  runs: (customer: string, site?: string, group?: string): Prefix<RunsRow> => ({ text: below('runs', customer, site, group) }),
   devicesMoved: (customer: string, device: string): Prefix<DeviceMoved> => ({ text: below('moved-device', customer, device) }),
   bundleMoved: (scope: Scope, sequence: number): Prefix<BundleMoved> => ({
     text: below('moved-bundle', scope.customer, scope.site, scope.group, padded(sequence)),

@@ -342,8 +342,6 @@ export const MAX_EXPECTED_UPLOADS = 1_000_000;
 /** Rows of the registry, and their bytes, that are read at once when all are read: larger steps gain nothing. */
 export const SCAN_ROWS = 1000;
 export const SCAN_BYTES = 512 * KiB;
-/** Devices of one group from which on all standings of its customer are read in one go instead of one by one. */
-export const SURVEY_FROM = 1000;
 /** Milliseconds that changes of the registry are gathered before the plan is looked at again: one that is alone is acted upon within 10. */
 export const PLAN_DEBOUNCE = 5;
 /** Milliseconds before the first and at most before a later attempt at a plan or an assignment that failed; jitter of a half. */

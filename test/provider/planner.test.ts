@@ -102,7 +102,7 @@ test('an assignment that failed is tried again, ever more seldom, and other grou
   expect(made.assigned).toEqual([CT]);
 });
 
-test.each(['bundle/', 'release/', 'standing/acme/ct-1'])('a plan that could not read %s is made once it can', async (what) => {
+test.each(['bundle/', 'release/', 'runs/acme/'])('a plan that could not read %s is made once it can', async (what) => {
   const made = await bench();
   await append(made.registry, current('ct'));
   made.table.failing = what;
@@ -116,7 +116,7 @@ test.each(['bundle/', 'release/', 'standing/acme/ct-1'])('a plan that could not 
 
 test('a group that cannot be read keeps no other waiting', async () => {
   const made = await bench();
-  made.table.failing = 'standing/acme/ct-1';
+  made.table.failing = 'bundle/acme/north/ct';
   await append(made.registry, current('ct'), current('pumps'));
   await made.clock.advance(PLAN_RETRY_MIN / 2);
   expect(made.assigned).toEqual([PUMPS]);
