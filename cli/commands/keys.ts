@@ -45,4 +45,17 @@ export function declare(parent: Command, description: string): void {
       return undefined;
     }),
   ).option('--dir <dir>', 'the folder of the keys', 'keys');
+
+  withSecrets(
+    leaf(keys, 'replace-assignment <key>', 'names another key (.pub, key file, token) for assignment, in place of one that was stolen', async (call) => {
+      const [{ replaceAssignment }, { readPublicKey }] = await Promise.all([import('../../provider/publish/ceremony.ts'), import('../keys/public-file.ts')]);
+      const directory = call.options.needed('dir', '--dir');
+      const key = await readPublicKey(argument(call, 0, 'the key'));
+      const made = await replaceAssignment({ directory, key, secrets: secretsOf(call.options) });
+      call.output.result({ keyId: key.keyId, ...made }, () =>
+        call.output.line(`${key.keyId} assigns now; copy ${made.targets} to the provider's trust folder and the key to its keys, and restart it`),
+      );
+      return undefined;
+    }),
+  ).option('--dir <dir>', 'the folder of the keys', 'keys');
 }

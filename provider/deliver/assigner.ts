@@ -61,14 +61,24 @@ export class Assigner {
     return bundle;
   }
 
-  /** Signs anew what would expire within TIMESTAMP_RENEW_BEFORE. True: there is something to offer. */
+  /** Are the newest root and targets of the ceremony among what this group is served? */
+  holdsCeremony({ generations }: StoredRepository): boolean {
+    const { newestRoot, targets } = this.#parts.offline();
+    const served = new Set(Object.values(generations[0]?.files ?? {}));
+    return [newestRoot, targets].every((bytes) => served.has(sha256(bytes)));
+  }
+
+  /** Signs anew what would expire within TIMESTAMP_RENEW_BEFORE, or all after a ceremony. True: there is something to offer. */
   async renew(previous: StoredRepository): Promise<boolean> {
     const { registry, repositories, clock, actor, log } = this.#parts;
     const now = new Date(clock.now());
     const soon = now.getTime() + TIMESTAMP_RENEW_BEFORE;
     const { expires } = previous;
-    if (Math.min(expires.assignment, expires.snapshot, expires.timestamp) > soon) return false;
-    const renewed = Math.min(expires.assignment, expires.snapshot) > soon ? this.#restamp(previous, now) : await this.#resign(previous);
+    // After a ceremony the old online keys may be a thief's: devices have to hear of the new root now, not with the next release.
+    const outdated = !this.holdsCeremony(previous);
+    if (!outdated && Math.min(expires.assignment, expires.snapshot, expires.timestamp) > soon) return false;
+    const restamp = !outdated && Math.min(expires.assignment, expires.snapshot) > soon;
+    const renewed = restamp ? this.#restamp(previous, now) : await this.#resign(previous);
     await registry.transact(actor, () => ({ result: undefined, blobs: renewed.blobs, notes: [repositories.write(renewed.stored)] }));
     repositories.published(renewed.stored);
     log.info('metadata.renewed', { customer: previous.customer, site: previous.site, group: previous.group, timestamp: renewed.stored.versions.timestamp });

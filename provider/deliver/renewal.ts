@@ -8,7 +8,7 @@ import type { Repositories } from './repositories.ts';
 
 export interface RenewalParts {
   readonly repositories: Repositories;
-  readonly assigner: Pick<Assigner, 'renew'>;
+  readonly assigner: Pick<Assigner, 'renew' | 'holdsCeremony'>;
   readonly offer: (scope: Scope) => Promise<void>;
   /** Nothing is signed for a customer that left. */
   readonly retired: (customer: string) => Promise<boolean>;
@@ -19,7 +19,7 @@ export interface RenewalParts {
   readonly signal: AbortSignal;
 }
 
-/** Keeps signed metadata fresh: sleeps until the first role of any group has TIMESTAMP_RENEW_BEFORE left, and signs it anew. */
+/** Keeps signed metadata fresh: sleeps until the first role of any group has TIMESTAMP_RENEW_BEFORE left, and signs it anew; after a ceremony all. */
 export async function keepRenewing(parts: RenewalParts): Promise<void> {
   const { repositories, assigner, offer, retired, serially, clock, log, signal } = parts;
   while (!signal.aborted) {
@@ -27,7 +27,7 @@ export async function keepRenewing(parts: RenewalParts): Promise<void> {
     for await (const repository of repositories.list()) {
       if (await retired(repository.customer)) continue;
       const due = Math.min(repository.expires.assignment, repository.expires.snapshot, repository.expires.timestamp) - TIMESTAMP_RENEW_BEFORE;
-      if (due > clock.now()) {
+      if (due > clock.now() && assigner.holdsCeremony(repository)) {
         next = Math.min(next, due);
         continue;
       }

@@ -12,7 +12,7 @@ import { daysFrom } from '../../shared/trust/repository.ts';
 import { releaseRole } from '../../shared/trust/roles.ts';
 import type { SecretSource } from '../../shared/trust/secret-source.ts';
 import { type KeyRole, signRoot, signTargets } from '../../shared/trust/sign.ts';
-import { newestRole, writeRole } from './role-files.ts';
+import { newestRole, type RoleFile, writeRole } from './role-files.ts';
 
 /**
  * Where a ceremony puts things. `keys/offline` never goes to a host with a network; `keys/online` and `metadata` go to the provider;
@@ -89,10 +89,7 @@ export async function delegateApplication(options: {
   checkApplication(options.application);
   const layout = ceremonyLayout(options.directory);
   const targetsKey = await openSigner(await findKey(layout.offline, 'targets'), options.secrets);
-  const current = await newestRole(layout.metadata, 'targets');
-  if (current === undefined) {
-    throw new WardcastError('NOT_FOUND', `There is no targets metadata in ${layout.metadata}`, { remedy: 'Make the keys first: `wardcast pki keys`.' });
-  }
+  const current = await newestTargets(layout.metadata);
   checkSignedBy('targets', current.bytes, targetsKey);
   const { assignment, applications } = delegationsIn(current.bytes);
   const key = await applicationKey(layout.offline, releaseRole(options.application));
@@ -103,6 +100,36 @@ export async function delegateApplication(options: {
   applications.set(options.application, single(key));
   const bytes = signTargets({ version, expires: daysFrom(options.now ?? new Date(), TARGETS_LIFETIME_DAYS), keys: [targetsKey], assignment, applications });
   return { targets: await writeRole(layout.metadata, 'targets', version, bytes), version };
+}
+
+/**
+ * Names another assignment key in the next version of targets: the old one, which may be stolen, counts no more. Idempotent.
+ * @param options.key the public half; the private one belongs on the provider
+ * @throws NOT_FOUND without a ceremony, KEY_UNUSABLE, METADATA_UNTRUSTED, STORAGE_FAILED
+ */
+export async function replaceAssignment(options: {
+  readonly directory: string;
+  readonly key: VerificationKey;
+  readonly secrets?: SecretSource | undefined;
+  readonly now?: Date;
+}): Promise<{ readonly targets: string; readonly version: number }> {
+  const layout = ceremonyLayout(options.directory);
+  const targetsKey = await openSigner(await findKey(layout.offline, 'targets'), options.secrets);
+  const current = await newestTargets(layout.metadata);
+  checkSignedBy('targets', current.bytes, targetsKey);
+  const { assignment, applications } = delegationsIn(current.bytes);
+  if (assignment.keys.length === 1 && assignment.keys[0]?.keyId === options.key.keyId)
+    return { targets: join(layout.metadata, `${current.version}.targets.json`), version: current.version };
+  const version = current.version + 1;
+  const expires = daysFrom(options.now ?? new Date(), TARGETS_LIFETIME_DAYS);
+  const bytes = signTargets({ version, expires, keys: [targetsKey], assignment: single(options.key), applications });
+  return { targets: await writeRole(layout.metadata, 'targets', version, bytes), version };
+}
+
+async function newestTargets(metadata: string): Promise<RoleFile> {
+  const current = await newestRole(metadata, 'targets');
+  if (current !== undefined) return current;
+  throw new WardcastError('NOT_FOUND', `There is no targets metadata in ${metadata}`, { remedy: 'Make the keys first: `wardcast keys create`.' });
 }
 
 /** The key of a run that was cut short is used on, and one that was put there beforehand: encrypted, or in a token. */

@@ -61,7 +61,8 @@ async function refresh(options: RefreshOptions): Promise<GroupView> {
   }
   if (state !== undefined && (store.damaged || old === undefined || !canonicalJson(old).equals(canonicalJson(state)))) {
     await store.commit(state, [...trusted.roots.values(), ...trusted.roles.values(), ...content.targets.values()]);
-    options.log.info('trust.updated', { scope, sequence: content.bundle.sequence, timestamp: trusted.versions['timestamp'] ?? 0 });
+    const { roots, versions } = trusted;
+    options.log.info('trust.updated', { scope, sequence: content.bundle.sequence, timestamp: versions['timestamp'] ?? 0, root: Math.max(...roots.keys()) });
   }
   return toView(content, metadataOf(trusted, content));
 }

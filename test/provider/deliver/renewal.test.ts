@@ -1,13 +1,18 @@
+import { cp } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Assigner } from '../../../provider/deliver/assigner.ts';
 import { keepRenewing } from '../../../provider/deliver/renewal.ts';
 import { Repositories } from '../../../provider/deliver/repositories.ts';
 import { readOfflineMetadata, readOnlineKeys } from '../../../provider/deliver/trust-directory.ts';
+import { replaceAssignment } from '../../../provider/publish/ceremony.ts';
 import { LogRegistry } from '../../../provider/registry/log-registry.ts';
 import { MemoryTable } from '../../../provider/registry/memory-table.ts';
 import type { Clock } from '../../../shared/base/clock.ts';
 import { silentLog } from '../../../shared/base/log.ts';
-import { inspectMetadata } from '../../../shared/trust/inspect.ts';
+import { checkSignedBy, inspectMetadata } from '../../../shared/trust/inspect.ts';
+import { createSigningKey, writeSigningKey } from '../../../shared/trust/keys.ts';
+import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { Vendor } from '../provider-rig.ts';
 
 const DAY = 86_400_000;
@@ -77,4 +82,43 @@ test('over a year no signed role ever has less than 29 days left, sequences stay
   expect(registry.head.sequence).toBe(2);
   // Nothing is signed for a customer that left.
   expect((await repositories.get(gone))?.versions.timestamp).toBe(1);
+});
+
+test('after a ceremony everything is signed anew at once, although nothing is due: the keys before may be a thief’s', async () => {
+  const stop = new AbortController();
+  const start = Date.now();
+  const clock = jumping(start, start, stop, async () => undefined);
+  const registry = new LogRegistry(new MemoryTable(), { clock, log: silentLog });
+  const repositories = new Repositories(registry);
+  const assignerOf = async (online: string): Promise<Assigner> => {
+    const offline = await readOfflineMetadata(vendor.layout.metadata);
+    return new Assigner({
+      ...{ registry, repositories, actor: 'provider/main', clock, log: silentLog },
+      ...{ keys: await readOnlineKeys(online), offline: () => offline },
+    });
+  };
+  const before = await assignerOf(vendor.layout.online);
+  await before.assign(SCOPE, { releases: [], withdrawn: [] });
+  const stored = await repositories.get(SCOPE);
+  if (stored === undefined) throw new Error('nothing was assigned');
+  expect(await before.renew(stored)).toBe(false);
+
+  const key = await createSigningKey();
+  const online = await temporaryDirectory();
+  for (const role of ['snapshot', 'timestamp']) await cp(join(vendor.layout.online, `${role}.pem`), join(online, `${role}.pem`));
+  await writeSigningKey(join(online, 'assignment.pem'), key);
+  const made = await replaceAssignment({ directory: dirname(vendor.layout.metadata), key });
+  expect(await replaceAssignment({ directory: dirname(vendor.layout.metadata), key })).toEqual(made);
+  const offered: unknown[] = [];
+  await keepRenewing({
+    ...{ repositories, assigner: await assignerOf(online), clock, log: silentLog, signal: stop.signal },
+    offer: async ({ customer, site, group }) => void offered.push({ customer, site, group }),
+    retired: async () => false,
+    serially: (work) => work(),
+  });
+  expect(offered).toEqual([SCOPE]);
+  const renewed = await repositories.get(SCOPE);
+  const hash = Object.entries(renewed?.generations[0]?.files ?? {}).find(([name]) => name.endsWith('assignment.json'))?.[1] ?? '';
+  checkSignedBy('assignment', (await repositories.content(hash)) ?? Buffer.alloc(0), key);
+  expect(renewed).toMatchObject({ sequence: 1, versions: { timestamp: 2 } });
 });
