@@ -26,6 +26,7 @@ const BENCHES: Readonly<Record<string, () => Promise<{ bench: Bench }>>> = {
   connect: () => import('./connect.ts'),
   idle: () => import('./idle.ts'),
   delta: () => import('./delta.ts'),
+  control: () => import('./control.ts'),
 };
 const PROGRAMS = [
   ...['casync', 'socat', 'nginx', 'curl', 'openssl', 'mosquitto', 'mosquitto_sub', 'aria2c', 'mktorrent', 'udp-sender', 'iperf3'],
