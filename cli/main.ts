@@ -33,6 +33,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'explain', description: 'every barrier between a device and a release, and which one stops it', load: () => import('./commands/explain.ts') },
   { name: 'policy', description: 'who may hear and say what, as a list for other brokers', load: () => import('./commands/policy.ts') },
   { name: 'registry', description: 'replay the record log and compare it with the registry', load: () => import('./commands/registry.ts') },
+  { name: 'audit', description: 'verify the record log offline, or export it for auditors', load: () => import('./commands/audit.ts') },
   { name: 'tuf-client', description: 'verify any TUF repository over http', load: () => import('./commands/tuf-client.ts') },
   { name: 'doctor', description: 'look for what is wrong on this machine, with remedies', load: () => import('./commands/doctor.ts') },
 ];

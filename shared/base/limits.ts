@@ -331,6 +331,10 @@ export const MAX_RECEIPTS_TOLD = 64;
 export const RECEIPTS_TOLD_BYTES = 128 * KiB;
 /** Certificate chains remembered in the form in which they are kept with the log. */
 export const CHAINS_REMEMBERED = 4096;
+/** Findings that an audit of the log reports: enough to see a pattern. */
+export const AUDIT_FINDINGS = 100;
+/** Milliseconds between the check of a statement's certificates and the time its entry carries, at most: it may have queued for the disk meanwhile. */
+export const AUDIT_TIME_SLACK = 60_000;
 /** Changes waiting for the log's writer before it answers "busy": a second's worth at the rate aimed at. */
 export const MAX_QUEUED_CHANGES = 8192;
 /** Milliseconds before what a gateway said is offered to a busy log's writer again: a few of its batches. */
