@@ -6,14 +6,26 @@ import { type Column, printable, tableLines } from './table.ts';
 export interface Streams {
   out(text: string): void;
   err(text: string): void;
+  readonly outIsTerminal: boolean;
   readonly errIsTerminal: boolean;
 }
 
 export const processStreams: Streams = {
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  outIsTerminal: process.stdout.isTTY === true,
   errIsTerminal: process.stderr.isTTY === true,
 };
+
+/**
+ * Whether text for people is coloured: on a terminal, unless NO_COLOR says otherwise (no-color.org); elsewhere only where
+ * FORCE_COLOR asks for it. A CI server alone is no reason: what is piped there is read by programs, as anywhere.
+ */
+export function coloured(outIsTerminal: boolean, environment: NodeJS.ProcessEnv): boolean {
+  const asked = (name: string): boolean => (environment[name] ?? '') !== '' && environment[name] !== '0';
+  if (asked('NO_COLOR')) return false;
+  return asked('FORCE_COLOR') || (outIsTerminal && environment['TERM'] !== 'dumb');
+}
 
 /** After this many milliseconds without a word, a command says what it is waiting for. */
 const PATIENCE = 700;
@@ -27,10 +39,10 @@ export class Output {
   readonly colors: ReturnType<typeof picocolors.createColors>;
   readonly #streams: Streams;
 
-  constructor(options: { json: boolean; color?: boolean; streams?: Streams }) {
+  constructor(options: { json: boolean; streams?: Streams }) {
     this.json = options.json;
     this.#streams = options.streams ?? processStreams;
-    this.colors = options.color === undefined ? picocolors : picocolors.createColors(options.color);
+    this.colors = picocolors.createColors(coloured(this.#streams.outIsTerminal, process.env));
   }
 
   get terminal(): boolean {
