@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { Issued } from '../../certs/pki-directory.ts';
 import { identityPath } from '../../shared/base/identity.ts';
@@ -70,21 +71,24 @@ export function declare(parent: Command, description: string): void {
     issuing(
       leaf(pki, 'provider <name>', "the provider's certificate", async (call) => {
         const { issueProvider } = await import('../../certs/pki-directory.ts');
-        return issued(call, await issueProvider({ ...request(call), ...names(call), name: id(argument(call, 0, 'the name'), 'name') }));
+        return issued(call, await issueProvider({ ...(await request(call)), ...names(call), name: id(argument(call, 0, 'the name'), 'name') }));
       }),
     ),
   );
   issuing(
     leaf(pki, 'ops <name>', 'the certificate of a person or program that operates the provider', async (call) => {
       const { issueOps } = await import('../../certs/pki-directory.ts');
-      return issued(call, await issueOps({ ...request(call), name: id(argument(call, 0, 'the name'), 'name') }));
+      return issued(call, await issueOps({ ...(await request(call)), name: id(argument(call, 0, 'the name'), 'name') }));
     }),
   );
   named(
     issuing(
       leaf(pki, 'gateway <customer> <site> <gateway>', "a site's gateway", async (call) => {
         const { issueGateway } = await import('../../certs/pki-directory.ts');
-        return issued(call, await issueGateway({ ...request(call), ...names(call), ...place(call), gateway: id(argument(call, 2, 'the gateway'), 'gateway') }));
+        return issued(
+          call,
+          await issueGateway({ ...(await request(call)), ...names(call), ...place(call), gateway: id(argument(call, 2, 'the gateway'), 'gateway') }),
+        );
       }),
     ),
   );
@@ -92,7 +96,7 @@ export function declare(parent: Command, description: string): void {
     leaf(pki, 'device <customer> <site> <group> <device>', 'one device', async (call) => {
       const { issueDevice } = await import('../../certs/pki-directory.ts');
       const group = id(argument(call, 2, 'the group'), 'group');
-      return issued(call, await issueDevice({ ...request(call), ...place(call), group, device: id(argument(call, 3, 'the device'), 'device') }));
+      return issued(call, await issueDevice({ ...(await request(call)), ...place(call), group, device: id(argument(call, 3, 'the device'), 'device') }));
     }),
   );
   declareIssuing(pki, inFolder, issuing);
@@ -124,7 +128,7 @@ function declareIssuing(pki: Command, inFolder: (command: Command) => Command, i
       const { issueClaim } = await import('../../certs/pki-directory.ts');
       const customer = id(argument(call, 0, 'the customer'), 'customer');
       const group = id(argument(call, 1, 'the group'), 'group');
-      return issued(call, await issueClaim({ ...request(call), customer, group, claim: id(argument(call, 2, 'the claim'), 'claim') }));
+      return issued(call, await issueClaim({ ...(await request(call)), customer, group, claim: id(argument(call, 2, 'the claim'), 'claim') }));
     }),
   );
   inFolder(
@@ -132,7 +136,10 @@ function declareIssuing(pki: Command, inFolder: (command: Command) => Command, i
       const [{ signRequest }, { readFile }] = await Promise.all([import('../../certs/pki-directory.ts'), import('node:fs/promises')]);
       const group = id(argument(call, 2, 'the group'), 'group');
       const identity = { role: 'device', ...place(call), group, device: id(argument(call, 3, 'the device'), 'device') } as const;
-      return issued(call, await signRequest({ ...request(call), identity, request: await readFile(call.options.needed('request', '--request'), 'utf8') }));
+      return issued(
+        call,
+        await signRequest({ ...(await request(call)), identity, request: await readFile(call.options.needed('request', '--request'), 'utf8') }),
+      );
     })
       .requiredOption('--request <file>', 'the request, as `wardcast agent request` wrote it')
       .requiredOption('--out <file>', 'the chain to carry back; it holds no secret')
@@ -164,14 +171,21 @@ function folder(call: Call): string {
   return call.options.needed('dir', '--dir');
 }
 
-function request(call: Call): { directory: string; out: string; notBefore?: Date; notAfter?: Date } {
+async function request(call: Call): Promise<{ directory: string; out: string; notBefore?: Date; notAfter?: Date }> {
   const days = call.options.number('days', '--days');
   return {
     directory: folder(call),
     out: call.options.needed('out', '--out'),
-    ...(call.options.flag('fromNow') ? { notBefore: new Date() } : {}),
+    ...(call.options.flag('fromNow') ? { notBefore: await nextSecond() } : {}),
     ...(days === undefined ? {} : { notAfter: new Date(Date.now() + days * DAY) }),
   };
+}
+
+/** Revocations and certificates count whole seconds: what is made in the second of a revocation would be revoked with the rest, so that second is waited out. */
+async function nextSecond(): Promise<Date> {
+  const begins = Math.floor(Date.now() / 1000) * 1000 + 1000;
+  while (Date.now() < begins) await sleep(begins - Date.now());
+  return new Date(begins);
 }
 
 function names(call: Call): { dnsNames: readonly string[]; ips: readonly string[] } {

@@ -1,6 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { readSignedRelease } from '../../cli/workspace.ts';
@@ -43,6 +45,23 @@ it('makes a PKI whose device certificate openssl verifies, and lists it', async 
   );
   expect(wardcast(cwd, 'pki', 'device', 'acme', 'north', 'pumps', 'p', '--out', 'd2')).toMatchObject({ status: 1, json: { error: { code: 'NOT_FOUND' } } });
   expect(wardcast(cwd, 'pki', 'customer', 'acme')).toMatchObject({ status: 3, json: { error: { code: 'CONFLICT' } } });
+});
+
+it('makes a certificate from now on that no revocation of this very second touches', async () => {
+  const cwd = await temporaryDirectory();
+  for (const args of [
+    ['init', '--trust-domain', 'vendor.example'],
+    ['customer', 'acme'],
+    ['group', 'acme', 'ct'],
+  ])
+    wardcast(cwd, 'pki', ...args);
+  // Early in a second, so that the command is done in the same one unless it waits.
+  await sleep(1000 - (Date.now() % 1000));
+  const revokedUntil = Math.floor(Date.now() / 1000) * 1000;
+  expect(wardcast(cwd, 'pki', 'device', 'acme', 'north', 'ct', 'ct-1', '--out', 'd1', '--from-now').status).toBe(0);
+  const leaf = new X509Certificate(await readFile(path.join(cwd, 'd1', 'chain.pem')));
+  expect(leaf.validFromDate.getTime()).toBeGreaterThan(revokedUntil);
+  expect(leaf.validFromDate.getTime()).toBeLessThanOrEqual(Date.now());
 });
 
 it('makes keys and signs a release that can be read back for publishing', async () => {
