@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ['test/e2e/**/*.test.ts'],
     pool: 'forks',
-    // Two cores: worlds of eight processes each would only disturb one another.
+    // test/run.ts gives each file namespaces of its own; two files in the same ones would take each other's addresses.
     fileParallelism: false,
     // Hang guards, not expectations.
     testTimeout: 180_000,

@@ -25,19 +25,26 @@ export function inNamespaces(command: readonly string[]): string[] {
   );
 }
 
-/** Runs a command with our own Node first in PATH, passing signals on; resolves with its exit status. */
-export async function run(command: readonly string[], options: { cwd: string; env?: Readonly<Record<string, string>> }): Promise<number> {
+/**
+ * Runs a command with our own Node first in PATH, passing signals on; resolves with its exit status. With `aside` its output is printed as a whole
+ * when it has ended, so that several can run beside each other.
+ */
+export async function run(command: readonly string[], options: { cwd: string; env?: Readonly<Record<string, string>>; aside?: boolean }): Promise<number> {
   const [program = '', ...args] = command;
   const env = { ...process.env, ...options.env, PATH: `${path.dirname(process.execPath)}:${process.env['PATH'] ?? ''}` };
-  const child = spawn(program, args, { cwd: options.cwd, stdio: 'inherit', env });
+  const child = spawn(program, args, { cwd: options.cwd, stdio: options.aside === true ? ['ignore', 'pipe', 'pipe'] : 'inherit', env });
+  const said: { readonly to: NodeJS.WriteStream; readonly bytes: Buffer }[] = [];
+  child.stdout?.on('data', (bytes: Buffer) => said.push({ to: process.stdout, bytes }));
+  child.stderr?.on('data', (bytes: Buffer) => said.push({ to: process.stderr, bytes }));
   const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, pass);
   try {
     return await new Promise((resolve, reject) => {
       child.on('error', reject);
-      child.on('exit', (code) => resolve(code ?? 1));
+      child.on('close', (code) => resolve(code ?? 1));
     });
   } finally {
+    for (const { to, bytes } of said) to.write(bytes);
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, pass);
   }
 }
