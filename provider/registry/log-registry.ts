@@ -1,14 +1,16 @@
 import type { Clock } from '../../shared/base/clock.ts';
 import { timestamp } from '../../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
-import { CHAINS_REMEMBERED, LOG_GROUP_COMMIT, MAX_QUEUED_CHANGES } from '../../shared/base/limits.ts';
+import { CHAINS_REMEMBERED, LOG_GROUP_COMMIT, MAX_QUEUED_CHANGES, ROWS_REMEMBERED } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
-import { broken, chain, EMPTY, type Head, type LogEntry } from '../record/log.ts';
+import { broken, EMPTY, type Head, type LogEntry } from '../record/log.ts';
 import { LogTree } from '../record/log-tree.ts';
+import { Batch } from './batch.ts';
 import { checkTable } from './check.ts';
-import { after, BLOBS, decode, decodeEntry, encode, HEAD, LOG, logKey, NOTES, ROWS, tileKey } from './keyspace.ts';
-import { project, type Read } from './project.ts';
+import { after, BLOBS, decode, decodeEntry, HEAD, LOG, logKey, NOTES, ROWS, tileKey } from './keyspace.ts';
+import type { Read } from './project.ts';
 import type { Checked, Decision, Note, Registry } from './registry.ts';
+import { RowCache } from './row-cache.ts';
 import type { Key, Prefix } from './rows.ts';
 import type { Table } from './table.ts';
 
@@ -27,6 +29,7 @@ export class LogRegistry implements Registry {
   readonly #failureListeners: ((error: Error) => void)[] = [];
   /** Blobs of which it is known that they are on the disk. */
   readonly #blobs = new Set<string>();
+  readonly #rows = new RowCache(ROWS_REMEMBERED);
   #head: Head;
   #queue: Waiting[] = [];
   #writing: Promise<void> | undefined;
@@ -63,7 +66,7 @@ export class LogRegistry implements Registry {
       const run = (batch: Batch): (() => void) => {
         const decision = decide(batch.read);
         const entry = decision.change === undefined ? undefined : batch.append(timestamp(this.#clock), actor, decision.change);
-        for (const [hash, bytes] of decision.blobs ?? []) batch.stageOnce(BLOBS + hash, bytes);
+        for (const [hash, bytes] of decision.blobs ?? []) batch.stageBlob(hash, bytes);
         for (const { key, value } of decision.notes ?? []) batch.stage(NOTES + key.text, value);
         return () => resolve({ result: decision.result, entry });
       };
@@ -143,7 +146,7 @@ export class LogRegistry implements Registry {
 
   async #writeGroup(group: readonly Waiting[]): Promise<void> {
     if (this.#blobs.size > CHAINS_REMEMBERED) this.#blobs.clear();
-    const batch = new Batch(this.#table, this.#head, this.tree, this.#blobs);
+    const batch = new Batch({ table: this.#table, head: this.#head, tree: this.tree, blobs: this.#blobs, rows: this.#rows });
     const decided: { done: () => void; fail: (error: unknown) => void }[] = [];
     for (const { run, fail } of group) {
       try {
@@ -152,10 +155,10 @@ export class LogRegistry implements Registry {
         fail(error);
       }
     }
-    if (batch.entries.length > 0) batch.stage(HEAD, batch.head);
     try {
       // Power cut here? Nobody was told anything yet: the whole group is there afterwards, or nothing of it.
-      if (batch.writes.size > 0) await this.#table.commit(batch.writes);
+      const writes = batch.writes();
+      if (writes.size > 0) await this.#table.commit(writes);
     } catch (error) {
       // Whether any of it reached the disk is unknown. Going on could chain onto an entry that is not there: stop, and look again at the next start.
       this.#broken = toWardcastError(error, 'STORAGE_FAILED', 'The registry cannot be written');
@@ -165,63 +168,8 @@ export class LogRegistry implements Registry {
       return;
     }
     this.#head = batch.head;
+    batch.remember();
     for (const { done } of decided) done();
     for (const entry of batch.entries) for (const listener of this.#listeners) listener(entry);
-  }
-}
-
-/** One group of changes on its way to the disk; later ones see the rows of earlier ones. */
-class Batch {
-  readonly writes = new Map<string, Buffer | undefined>();
-  readonly entries: LogEntry[] = [];
-  head: Head;
-  readonly #table: Table;
-  readonly #tree: LogTree;
-  readonly #blobs: Set<string>;
-  /** As the table had it: several statements of one batch look at the same rows. */
-  readonly #found = new Map<string, Buffer | undefined>();
-
-  constructor(table: Table, head: Head, tree: LogTree, blobs: Set<string>) {
-    this.#table = table;
-    this.#tree = tree;
-    this.#blobs = blobs;
-    this.head = head;
-  }
-
-  readonly read: Read = <T>(key: Key<T>): T | undefined => {
-    const name = ROWS + key.text;
-    const bytes = this.writes.get(name) ?? (this.writes.has(name) ? undefined : this.#look(name));
-    return bytes === undefined ? undefined : decode<T>(bytes);
-  };
-
-  #look(name: string): Buffer | undefined {
-    const known = this.#found.get(name);
-    if (known !== undefined || this.#found.has(name)) return known;
-    const bytes = this.#table.get(name);
-    this.#found.set(name, bytes);
-    return bytes;
-  }
-
-  append(at: string, actor: string, change: LogEntry['change']): LogEntry {
-    const entry = chain(this.head, { at, actor, change });
-    // Projected completely before anything is staged: a change that contradicts the rows leaves no trace.
-    const rows = project(change, entry, this.read);
-    this.stage(logKey(entry.sequence), entry);
-    for (const { key, value } of rows) this.stage(ROWS + key, value);
-    this.head = { sequence: entry.sequence, hash: entry.hash };
-    // The tree is ahead of the disk until the batch is written; if that fails the registry stops.
-    for (const { level, index, bytes } of this.#tree.append(entry.hash)) this.writes.set(tileKey(level, index), bytes);
-    this.entries.push(entry);
-    return entry;
-  }
-
-  stage(key: string, value: unknown): void {
-    this.writes.set(key, value === undefined ? undefined : encode(value));
-  }
-
-  stageOnce(key: string, bytes: Buffer): void {
-    if (this.#blobs.has(key) || this.writes.has(key)) return;
-    if (this.#table.get(key) === undefined) this.writes.set(key, bytes);
-    else this.#blobs.add(key);
   }
 }

@@ -331,6 +331,8 @@ export const MAX_RECEIPTS_TOLD = 64;
 export const RECEIPTS_TOLD_BYTES = 128 * KiB;
 /** Certificate chains remembered in the form in which they are kept with the log. */
 export const CHAINS_REMEMBERED = 4096;
+/** Rows of the registry remembered decoded, about 2 KiB each: those of the sites, groups and releases that statements are about, and of a thousand devices. */
+export const ROWS_REMEMBERED = 8192;
 /** Findings that an audit of the log reports: enough to see a pattern. */
 export const AUDIT_FINDINGS = 100;
 /** Milliseconds between the check of a statement's certificates and the time its entry carries, at most: it may have queued for the disk meanwhile. */
