@@ -266,7 +266,11 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         if (await statements.receive(payload)) await statements.stateInventory();
       },
       onTime: (payload) => timekeeper.answered(payload),
-      onPeers: (peers) => swarm.listed(peers.map((peer) => ({ host: peer.address, port: peer.port }))),
+      onPeers: ({ peers, ...told }) => {
+        // The gateway's word beside the bundle's: it can shut this device's doors and open none.
+        revocations.learn('gateway', revocationsOf({ customer: device.customer, group: device.group, ...told }));
+        swarm.listed(peers.map((peer) => ({ host: peer.address, port: peer.port })));
+      },
     });
     const listening = mine.listen();
     const serve = async (): Promise<void> => {

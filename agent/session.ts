@@ -13,7 +13,7 @@ export interface SessionHandlers {
   /** Returns when it is handled durably. */
   readonly onReceipt: (payload: Buffer) => Promise<void>;
   readonly onTime: (payload: Buffer) => void;
-  readonly onPeers: (peers: z.infer<typeof Peers>['peers']) => void;
+  readonly onPeers: (told: z.infer<typeof Peers>) => void;
 }
 
 export interface SessionOptions extends SessionHandlers {
@@ -103,7 +103,7 @@ export class Session {
       }
       case announce(device, 'peers'): {
         const told = this.#read(Peers, topic, payload);
-        if (told !== undefined) onPeers(told.peers);
+        if (told !== undefined) onPeers(told);
         return;
       }
       case down(device, 'refused'): {

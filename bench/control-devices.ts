@@ -51,7 +51,7 @@ const running = mine.map((credentials) => {
       onTime: () => undefined,
       onPeers: (peers) => {
         peersHeard.lists++;
-        peersHeard.peers += peers.length;
+        peersHeard.peers += peers.peers.length;
       },
     });
     const listening = session.listen();

@@ -33,7 +33,7 @@ import { refreshGroupView } from '../shared/trust/client.ts';
 import { readFactoryRoot } from '../shared/trust/factory-root.ts';
 import { notSignedBefore } from '../shared/trust/signing-time.ts';
 import { mayEnter } from '../shared/wire/policy.ts';
-import { revocationsOf } from '../shared/wire/revocation.ts';
+import { revocationsOf, toldOf } from '../shared/wire/revocation.ts';
 import { announce } from '../shared/wire/topics.ts';
 import { BundleLedger, BundleLedgerRecord } from './bundle-ledger.ts';
 import type { GatewayConfig } from './config.ts';
@@ -203,6 +203,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     line: () => ({ received: ledger.received, unique: ledger.unique }),
     content: () => moved.told(),
     report: (message) => uplink.seen(message),
+    revoked: (group) => toldOf({ ...site, group }, revocations.list(group)),
     peers: (scope, peers) => {
       broker.publish(announce(scope, 'peers'), printMessage(peers)).catch((error: unknown) => log.warn('seen.not-announced', { group: scope.group, error }));
     },
@@ -264,7 +265,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
         now: new Date(clock.guess()),
       });
       // At once, not when its last chunk is here: that may take hours.
+      const before = JSON.stringify(revocations.list(scope.group));
       revocations.learn(scope.group, revocationsOf(view.bundle));
+      if (JSON.stringify(revocations.list(scope.group)) !== before) seen.revoked(scope.group);
       timekeeper.evidence(notSignedBefore(view));
       moved.gathers(scope.group, view.bundle.sequence);
       return view;

@@ -37,12 +37,17 @@ export class Reports {
     this.#registry = registry;
   }
 
-  async seen({ customer, site }: GatewayIdentity, seen: Seen, actor: string): Promise<void> {
+  /** @returns devices of which two processes were heard in turns, since the last report */
+  async seen({ customer, site }: GatewayIdentity, seen: Seen, actor: string): Promise<SeenDevice[]> {
     const { line, content } = seen;
+    const twice = seen.devices.filter(({ identity, contradicted }) => identity !== null && contradicted !== undefined);
+    const before = twice.length === 0 ? undefined : await this.#registry.note(seenNote(customer, site));
+    const known = new Set(before?.seen.devices.map((device) => `${device.identity?.device} ${device.contradicted}`));
     await this.#write(actor, [
       { key: seenNote(customer, site), value: { customer, site, seen } satisfies SeenNote },
       { key: countersNote(customer, site), value: { customer, site, line, content } satisfies CountersNote },
     ]);
+    return twice.filter((device) => !known.has(`${device.identity?.device} ${device.contradicted}`));
   }
 
   /** The newest complete bundle of each group that the gateway holds. */

@@ -107,7 +107,10 @@ export class Uplink {
       }
       case 'seen': {
         const seen = read(Seen, verb, payload);
-        await reports.seen(from, seen, actor);
+        for (const { identity, address } of await reports.seen(from, seen, actor)) {
+          const message = `Two processes run as ${identity?.device} at once, the gateway hears them in turns; one of them at ${address}`;
+          if (identity !== null) await this.#parts.alarms.raise({ type: 'clone-suspected', customer, site, device: identity.device, message }, actor);
+        }
         events.tell('site-seen', { customer, site, devices: seen.devices.length, line: seen.line });
         return;
       }

@@ -34,7 +34,7 @@ async function seen(call: Call): Promise<undefined> {
         { title: 'GROUP', value: (row) => row.identity?.group },
         { title: 'DEVICE', value: (row) => row.identity?.device ?? '(not enrolled)' },
         { title: 'ADDRESS', value: (row) => (row.port === 0 ? row.address : `${row.address}:${row.port}`) },
-        { title: 'STATE', value: (row) => (row.connected ? 'connected' : 'away') },
+        { title: 'STATE', value: (row) => (row.contradicted === undefined ? (row.connected ? 'connected' : 'away') : 'two at once') },
         { title: 'LAST SEEN', value: (row) => row.lastSeen },
         { title: 'INSTANCE', value: (row) => row.instance },
       ],

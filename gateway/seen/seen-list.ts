@@ -1,5 +1,5 @@
 import type { DeviceIdentity } from '../../shared/base/identity.ts';
-import { MAX_SEEN, SEEN_KEEP } from '../../shared/base/limits.ts';
+import { MAX_REPLACED_INSTANCES, MAX_SEEN, SEEN_KEEP } from '../../shared/base/limits.ts';
 
 /** One device agent on the LAN: known by its certificate, by its adverts, or both. Times in milliseconds since 1970. */
 export interface SeenEntry {
@@ -11,6 +11,8 @@ export interface SeenEntry {
   readonly connected: boolean;
   readonly firstSeen: number;
   readonly lastSeen: number;
+  /** When a process of this device was last heard after another one had taken its place: two run at once, with one key. */
+  readonly contradicted?: number;
 }
 
 export interface Advert {
@@ -31,6 +33,8 @@ export interface SeenChange {
  */
 export class SeenList {
   readonly #entries = new Map<string, SeenEntry>();
+  /** Instances that another one replaced, by device, newest first. A process never gets the instance of an earlier one, so none of these comes back. */
+  readonly #replaced = new Map<string, readonly string[]>();
 
   entries(): SeenEntry[] {
     return [...this.#entries.values()];
@@ -67,12 +71,14 @@ export class SeenList {
     const hintKey = unprovenKey(at.instance);
     const hint = this.#entries.get(hintKey);
     this.#entries.delete(hintKey);
+    const contradicted = this.#replaces(key, before?.instance, at.instance) ? now : before?.contradicted;
     const entry: SeenEntry = {
       ...at,
       identity: { group: device.group, device: device.device },
       connected: true,
       firstSeen: Math.min(before?.firstSeen ?? now, hint?.firstSeen ?? now),
       lastSeen: now,
+      ...(contradicted === undefined ? {} : { contradicted }),
     };
     this.#entries.set(key, entry);
     return [{ key, entry }, ...(hint === undefined ? [] : [{ key: hintKey, entry: undefined }]), ...this.#limit()];
@@ -106,6 +112,14 @@ export class SeenList {
       .map(({ address, port }) => ({ address, port }));
   }
 
+  /** @returns whether `now` is an instance that was replaced before */
+  #replaces(key: string, before: string | undefined, now: string): boolean {
+    if (before === undefined || before === now) return false;
+    const replaced = this.#replaced.get(key) ?? [];
+    this.#replaced.set(key, [before, ...replaced.filter((instance) => instance !== before)].slice(0, MAX_REPLACED_INSTANCES));
+    return replaced.includes(now);
+  }
+
   /** Spoofed adverts must not fill memory or push out proven devices: hints go first, the longest silent before the others. */
   #limit(): SeenChange[] {
     if (this.#entries.size <= MAX_SEEN) return [];
@@ -113,6 +127,7 @@ export class SeenList {
     const [worst] = [...this.#entries].sort(([, a], [, b]) => rank(a) - rank(b) || a.lastSeen - b.lastSeen);
     if (worst === undefined) return [];
     this.#entries.delete(worst[0]);
+    this.#replaced.delete(worst[0]);
     return [{ key: worst[0], entry: undefined }];
   }
 

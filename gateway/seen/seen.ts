@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Clock } from '../../shared/base/clock.ts';
-import type { DeviceIdentity, Scope } from '../../shared/base/identity.ts';
+import { type DeviceIdentity, identityPath, type Scope } from '../../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE, SEEN_INTERVAL, SEEN_INTERVAL_PER_DEVICE } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Discovery } from '../../shared/net/discovery.ts';
@@ -16,7 +16,11 @@ export const SeenRecord = z.strictObject({
   connected: z.boolean(),
   firstSeen: z.int().min(0),
   lastSeen: z.int().min(0),
+  contradicted: z.int().min(0).exactOptional(),
 });
+
+/** Of one peer in the list at most, as JSON: an IPv6 address with its zone, and a port. */
+const PEER_BYTES = 100;
 
 interface Options {
   readonly table: Table<SeenEntry>;
@@ -26,6 +30,8 @@ interface Options {
   readonly content: () => SeenMessage['content'];
   readonly report: (seen: SeenMessage) => void;
   readonly peers: (scope: Scope, peers: Peers) => void;
+  /** Whom the newest verified bundle of a group revokes, whether or not its content is here. */
+  readonly revoked: (group: string) => Omit<Peers, 'peers'>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -54,9 +60,24 @@ export class Seen {
   }
 
   hello(device: DeviceIdentity, hello: DeviceHello, address: string): void {
-    this.#apply(this.#list.proven(device, { instance: hello.instance, address: plain(address), port: hello.port }, this.#o.clock.now()));
+    const changes = this.#list.proven(device, { instance: hello.instance, address: plain(address), port: hello.port }, this.#o.clock.now());
+    const now = changes[0]?.entry;
+    if (now?.contradicted !== undefined && now.contradicted === now.lastSeen)
+      this.#o.log.warn('seen.two-at-once', {
+        device: identityPath(device),
+        address: now.address,
+        remedy: 'Two machines run with one key: find both, take the wrong one off the network, remove and enrol the right one anew.',
+      });
+    this.#apply(changes);
     // Also when nothing changed: who just connected hears where its peers are.
     this.#dirtyGroups.add(device.group);
+  }
+
+  /** The group's newest bundle revokes others than before: its devices hear of it now, however long their list is. */
+  revoked(group: string): void {
+    this.#notBefore.delete(`group/${group}`);
+    this.#dirtyGroups.add(group);
+    this.#wake();
   }
 
   left(device: DeviceIdentity): void {
@@ -103,8 +124,13 @@ export class Seen {
     const devices: SeenDevice[] = [];
     const content = this.#o.content();
     let room = MAX_CONTROL_MESSAGE - 1024 - JSON.stringify(content).length;
-    for (const entry of entries) {
-      const device: SeenDevice = { ...entry, firstSeen: new Date(entry.firstSeen).toISOString(), lastSeen: new Date(entry.lastSeen).toISOString() };
+    for (const { firstSeen, lastSeen, contradicted, ...entry } of entries) {
+      const device: SeenDevice = {
+        ...entry,
+        firstSeen: new Date(firstSeen).toISOString(),
+        lastSeen: new Date(lastSeen).toISOString(),
+        ...(contradicted === undefined ? {} : { contradicted: new Date(contradicted).toISOString() }),
+      };
       room -= JSON.stringify(device).length + 1;
       if (room < 0) break;
       devices.push(device);
@@ -119,7 +145,9 @@ export class Seen {
       // Every peer hears of every peer: a site of a thousand that starts must not hear it a thousand times.
       if (!this.#mayTell(`group/${group}`, peers.length)) continue;
       this.#dirtyGroups.delete(group);
-      this.#o.peers({ ...this.#o.site, group }, { peers });
+      const revoked = this.#o.revoked(group);
+      const room = Math.floor((MAX_CONTROL_MESSAGE - 1024 - JSON.stringify(revoked).length) / PEER_BYTES);
+      this.#o.peers({ ...this.#o.site, group }, { peers: peers.slice(0, room), ...revoked });
     }
     if (!this.#dirty || !this.#mayTell('provider', this.#list.size)) return;
     this.#dirty = false;

@@ -393,6 +393,8 @@ export const STATEMENT_RESEND = 60 * SECOND;
 export const SEEN_INTERVAL = 1 * SECOND;
 /** Milliseconds more for each device in the list: that of a thousand is told at most every 10 s. */
 export const SEEN_INTERVAL_PER_DEVICE = 10;
+/** Earlier processes of one device that a gateway remembers, to notice one of them that still runs. */
+export const MAX_REPLACED_INSTANCES = 8;
 /** Milliseconds after which a device that was only ever advertised is forgotten. */
 export const SEEN_KEEP = 7 * DAY;
 /** Devices in one list of devices seen (schema `Seen`). */

@@ -31,6 +31,11 @@ export class Revocations {
     }
   }
 
+  /** The list of one source, as it was learnt last. */
+  list(source: string): RevocationList | undefined {
+    return this.#lists.get(source);
+  }
+
   /** @throws CERT_REVOKED */
   check(certified: Certified): void {
     const reason = revokedBecause(this.#index, certified);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { LEDGER_BUNDLES_TOLD, MAX_RECEIPTS_TOLD, MAX_TIME_PATH, MAX_WANT_NAMES } from '../base/limits.ts';
+import { LEDGER_BUNDLES_TOLD, MAX_BUNDLE_REVOKED, MAX_CA_GENERATION, MAX_RECEIPTS_TOLD, MAX_TIME_PATH, MAX_WANT_NAMES } from '../base/limits.ts';
+import { RevokedShape } from '../bundle/bundle.ts';
 
 /** The JSON messages of both legs and of ops. Bulk (`object`) is raw bytes and has no schema. Strict: unknown keys are refused. */
 
@@ -34,9 +35,16 @@ export type DeviceHello = z.infer<typeof DeviceHello>;
 export const Offer = z.strictObject({ group: Id, sequence: Count, timestampVersion: Count }).meta({ id: 'Offer' });
 export type Offer = z.infer<typeof Offer>;
 
-/** gateway → group: where devices of the group were last proven to be. A hint; peers are proven by mTLS. */
+/**
+ * gateway → group: where devices of the group were last proven to be. A hint; peers are proven by mTLS. And whom the newest signed bundle revokes, told
+ * before its content is here: this can only shut doors, and what opens them again is the signed bundle.
+ */
 export const Peers = z
-  .strictObject({ peers: z.array(z.strictObject({ address: z.string().max(64), port: z.int().min(1).max(65535) })).max(5000) })
+  .strictObject({
+    peers: z.array(z.strictObject({ address: z.string().max(64), port: z.int().min(1).max(65535) })).max(5000),
+    revoked: z.array(RevokedShape).max(MAX_BUNDLE_REVOKED).optional(),
+    oldestCa: z.int().min(2).max(MAX_CA_GENERATION).optional(),
+  })
   .meta({ id: 'Peers' });
 export type Peers = z.infer<typeof Peers>;
 
@@ -215,6 +223,8 @@ export const SeenDevice = z.strictObject({
   connected: z.boolean(),
   firstSeen: z.iso.datetime(),
   lastSeen: z.iso.datetime(),
+  /** When a process of this device was last heard after another one had taken its place: two run at once, with one key. */
+  contradicted: z.iso.datetime().exactOptional(),
 });
 export type SeenDevice = z.infer<typeof SeenDevice>;
 /** gateway → provider, on change (at most every few seconds): all devices seen and the line's counters. */

@@ -24,7 +24,11 @@ export function indexRevocations(lists: Iterable<RevocationList>): RevocationInd
   const oldest = new Map<string, number>();
   const retired = new Set<string>();
   for (const list of lists) {
-    for (const entry of list.revoked) until.set(entry.identity, Math.max(until.get(entry.identity) ?? 0, Date.parse(entry.until)));
+    for (const entry of list.revoked) {
+      const last = Date.parse(entry.until);
+      // No possible date: it must not take the place of one.
+      if (!Number.isNaN(last)) until.set(entry.identity, Math.max(until.get(entry.identity) ?? 0, last));
+    }
     for (const { customer, group, generation } of list.oldestCas) {
       const name = `${customer}/${group}`;
       oldest.set(name, Math.max(oldest.get(name) ?? 1, generation));
@@ -61,6 +65,20 @@ export function revocationsOf(bundle: {
 }): RevocationList {
   const { customer, group, revoked = [], oldestCa } = bundle;
   return { revoked, oldestCas: oldestCa === undefined ? [] : [{ customer, group, generation: oldestCa }], retired: [] };
+}
+
+/** The same, as it is told to the devices of the group before the bundle's content is here. */
+export function toldOf({ customer, group }: { readonly customer: string; readonly group: string }, list: RevocationList | undefined): Told {
+  const generation = list?.oldestCas.find((retired) => retired.customer === customer && retired.group === group)?.generation;
+  return {
+    ...(list === undefined || list.revoked.length === 0 ? {} : { revoked: [...list.revoked] }),
+    ...(generation === undefined ? {} : { oldestCa: generation }),
+  };
+}
+
+interface Told {
+  revoked?: Revoked[];
+  oldestCa?: number;
 }
 
 /** RFC 3339 in whole seconds, the resolution of certificates. */

@@ -1,7 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { systemClock } from '../../shared/base/clock.ts';
 import { identityPath } from '../../shared/base/identity.ts';
+import { silentLog } from '../../shared/base/log.ts';
+import { HttpsChunkSource } from '../../shared/net/chunk-client.ts';
 import { isoSeconds } from '../../shared/wire/revocation.ts';
 import { whyDown } from '../support/broker-rig.ts';
+import { DeviceRig } from '../support/device-rig.ts';
 import { bytesOf } from '../support/files.ts';
 import { chunkSource, createTestPki, createTestSite, ct, deviceLink, type TestPki, type TestSite, untilUp } from '../support/gateway-site.ts';
 import { makeRelease } from '../support/scripted-provider.ts';
@@ -50,6 +55,40 @@ describe('a device that the signed bundle names as revoked', () => {
     const again = await site.start();
     expect(await whyDown(deviceLink(again.port, await pki.device('ct-1')))).toMatchObject({ code: 'CERT_REVOKED' });
     await untilUp(deviceLink(again.port, await pki.device('ct-2')));
+  });
+
+  it('is refused by its neighbour, too, before the content of that bundle is here', async () => {
+    const site = await createTestSite(pki);
+    site.provider.publish(old, young);
+    await site.provider.assign(ct, [old]);
+    const gateway = await site.start();
+    const credentials = (name: string): string => join(pki.directory, 'credentials', name);
+    const rig = { root: site.provider.rootMetadata, credentials };
+    const honest = await DeviceRig.create(rig, 'ct-2', join(site.data, '..', 'honest'), `127.0.0.1:${gateway.port}`);
+    onTestFinished(() => honest.stop());
+    const { port } = await honest.start();
+    await honest.log.seen('install.concluded', (line) => line['result'] === 'installed');
+    const [chunk = ''] = old.chunks.keys();
+    const neighbour = async (name: 'ct-1' | 'ct-2'): Promise<HttpsChunkSource> => {
+      const source = new HttpsChunkSource({
+        host: '127.0.0.1',
+        port,
+        credentials: await pki.device(name),
+        expect: () => true,
+        scope: ct,
+        log: silentLog,
+        clock: systemClock,
+      });
+      onTestFinished(() => source.close());
+      return source;
+    };
+    const thief = await neighbour('ct-1');
+    await expect(thief.get(chunk)).resolves.toHaveLength(old.chunks.get(chunk)?.length ?? 0);
+    stuck(site);
+    await site.provider.assign(ct, [young], await naming('ct-1'));
+    await honest.log.seen('revoked.cut', (line) => line['identity'] === 'customer/acme/site/north/group/ct/device/ct-1');
+    await expect(thief.get(chunk)).rejects.toMatchObject({ code: 'CERT_REFUSED_BY_PEER', context: { refused: 'CERT_REVOKED' } });
+    await expect((await neighbour('ct-2')).get(chunk)).resolves.toHaveLength(old.chunks.get(chunk)?.length ?? 0);
   });
 
   it('is let in again once a later bundle names it no more', async () => {

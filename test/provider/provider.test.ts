@@ -172,6 +172,29 @@ test('what gateways report is kept over a restart, and is no part of the log', a
   expect(await ops.call('registry.check', {})).toMatchObject({ entries: head, differences: [] });
 });
 
+test('a device of which a gateway hears two processes in turns raises an alarm, once each time', async () => {
+  await ops.founded();
+  const device = {
+    instance: '3f0d7d3e-2f0a-4a7e-9a39-6b1f2b4b2f10',
+    address: '10.0.0.7',
+    port: 9000,
+    identity: { group: 'ct', device: 'ct-1' },
+    connected: true,
+    firstSeen: '2026-01-02T03:04:05.000Z',
+    lastSeen: '2026-01-02T03:04:05.000Z',
+  };
+  const say = (contradicted: string): Promise<void> =>
+    gateway.say('seen', { devices: [{ ...device, contradicted }], line: { received: 0, unique: 0 }, content: { gateway: 0, bundles: [] } });
+  const alarm = async (): Promise<unknown> => (await ops.call('status', {})).alarms;
+  await say('2026-01-02T03:04:06.000Z');
+  await say('2026-01-02T03:04:06.000Z');
+  const about = { type: 'clone-suspected', customer: 'acme', site: 'north', device: 'ct-1', message: expect.stringContaining('10.0.0.7') };
+  await expect.poll(alarm).toMatchObject([{ ...about, count: 1 }]);
+  expect((await ops.call('device.seen', {}))[0]).toMatchObject({ contradicted: '2026-01-02T03:04:06.000Z' });
+  await say('2026-01-02T03:05:00.000Z');
+  await expect.poll(alarm).toMatchObject([{ ...about, count: 2 }]);
+});
+
 test('a release larger than the credit window crosses the line once, object by object, while a second pull of the same is shared', async () => {
   await ops.founded();
   await gateway.hello();

@@ -52,6 +52,29 @@ describe('the list of devices seen', () => {
     expect(list.entries().map(({ instance, firstSeen }) => ({ instance, firstSeen }))).toEqual([{ instance: at(2).instance, firstSeen: 10 }]);
   });
 
+  it('notices that two processes of one device run at once: one that was replaced is heard again', () => {
+    const list = new SeenList();
+    const contradicted = (): (number | undefined)[] => list.entries().map((entry) => entry.contradicted);
+    for (const [now, n] of [1, 2, 2, 3].entries()) list.proven(ct1, at(n), now);
+    expect(contradicted()).toEqual([undefined]);
+    list.proven(ct1, at(2), 10);
+    expect(contradicted()).toEqual([10]);
+    // Said until it happens again, so that nobody misses it.
+    list.proven(ct1, at(4), 11);
+    expect(contradicted()).toEqual([10]);
+    list.proven(ct1, at(3), 12);
+    expect(contradicted()).toEqual([12]);
+  });
+
+  it('takes no device for another: each has processes of its own', () => {
+    const list = new SeenList();
+    list.proven(ct1, at(1), 1);
+    list.proven({ ...ct1, device: 'ct-2' }, at(2), 2);
+    list.proven(ct1, at(3), 3);
+    list.proven({ ...ct1, device: 'ct-2' }, at(1), 4);
+    expect(list.entries().map((entry) => entry.contradicted)).toEqual([undefined, undefined]);
+  });
+
   it('is not pushed full by spoofed adverts: proven devices stay', () => {
     const list = new SeenList();
     list.proven(ct1, at(0), 0);

@@ -38,6 +38,7 @@ it('a device that says hello without end costs the disk and the memory no more t
     content: () => ({ gateway: 0, bundles: [] }),
     report: nothing,
     peers: nothing,
+    revoked: () => ({}),
     clock: systemClock,
     log: silentLog,
   };

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Certified, type Identity, identityPath } from '../../../shared/base/identity.ts';
-import { indexRevocations, isoSeconds, type RevocationList, revocationsOf, revokedBecause } from '../../../shared/wire/revocation.ts';
+import { indexRevocations, isoSeconds, type RevocationList, revocationsOf, revokedBecause, toldOf } from '../../../shared/wire/revocation.ts';
 
 const NOTHING: RevocationList = { revoked: [], oldestCas: [], retired: [] };
 const id = fc.constantFrom('a', 'b', 'c1');
@@ -58,6 +58,30 @@ describe('a revocation', () => {
         const list = { ...NOTHING, revoked: [{ identity: identityPath(certificate.identity), until: isoSeconds(certificate.issued) }] };
         expect(revokedBecause(indexRevocations([list]), { ...certificate, issued: certificate.issued + 1000 })).toBeUndefined();
       }),
+    );
+  });
+
+  test('that names no possible date takes the place of none that does', () => {
+    const device = { role: 'device', customer: 'acme', site: 'north', group: 'ct', device: 'ct-1' } as const;
+    const identity = identityPath(device);
+    const genuine = { ...NOTHING, revoked: [{ identity, until: '2026-03-01T00:00:00Z' }] };
+    const absurd = { ...NOTHING, revoked: [{ identity, until: '2026-99-99T99:99:99Z' }] };
+    const issued = Date.UTC(2026, 1, 1);
+    expect(revokedBecause(indexRevocations([genuine, absurd]), { identity: device, issued, generation: 1 })).toBeDefined();
+    expect(revokedBecause(indexRevocations([absurd]), { identity: device, issued, generation: 1 })).toBeUndefined();
+  });
+
+  test('means the same when a gateway tells its devices of it', () => {
+    const scope = { customer: 'acme', group: 'ct' };
+    const revoked = fc.array(fc.record({ identity: identities.map(identityPath), until: seconds.map(isoSeconds) }), { minLength: 1, maxLength: 6 });
+    fc.assert(
+      fc.property(
+        fc.record({ revoked: fc.option(revoked, { nil: undefined }), oldestCa: fc.option(fc.integer({ min: 2, max: 5 }), { nil: undefined }) }),
+        (bundle) => {
+          const list = revocationsOf({ ...scope, ...bundle });
+          expect(revocationsOf({ ...scope, ...toldOf(scope, list) })).toEqual(list);
+        },
+      ),
     );
   });
 
