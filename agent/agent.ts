@@ -44,6 +44,7 @@ import { withFallback } from './fetch/with-fallback.ts';
 import { DirectoryHandler } from './handlers/directory.ts';
 import { Installer } from './install/installer.ts';
 import { Journal, journalTables } from './install/journal.ts';
+import { LeftBehind } from './install/left-behind.ts';
 import { Scheduler } from './install/scheduler.ts';
 import { type Address, type Connection, isOwnGateway, locate } from './locate.ts';
 import { AgentTally, agentMetrics } from './metrics.ts';
@@ -179,6 +180,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     },
   });
   stack.defer(() => scheduler.idle());
+  const leftBehind = new LeftBehind({ state, handler, policy: config.install.left_behind, unsettled: () => installer.unsettled(), log });
   /** Decides anew about everything: after a start, a connect or an offer. */
   const wanted = new Wanted({
     acceptor,
@@ -195,6 +197,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         agentVersion: version,
       };
       await scheduler.plan(decide(situation), view.bundle.sequence);
+      const removed = await leftBehind.settle(view.bundle, signal);
+      if (removed.length > 0) await statements.stateInventory();
     },
   });
   stack.defer(async () => {

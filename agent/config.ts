@@ -43,6 +43,8 @@ export const AgentConfig = z.strictObject({
   install: z.strictObject({
     /** Root of all applications. */
     directory: ConfigPath,
+    /** After a move: what becomes of applications that only the bundle of the old group named. */
+    left_behind: z.enum(['keep', 'remove']).default('keep'),
   }),
   swarm: z
     .strictObject({

@@ -173,6 +173,20 @@ export class DirectoryHandler implements InstallHandler {
     });
   }
 
+  async remove(application: string, options: CallOptions = {}): Promise<void> {
+    await this.#doing('removing an application', async () => {
+      const layout = layoutOf(this.#install, application);
+      const hash = await this.#linkHash(layout, 'current');
+      const manifest = hash === undefined ? undefined : await this.#manifest(layout, hash);
+      if (hash !== undefined && manifest !== undefined)
+        await this.#hooks.tryRun('rollback', layout, { manifest, manifestHash: hash }, undefined, options.signal);
+      // The link first: from here on nothing of it is installed, and what still stands goes at the next attempt if this one is cut short.
+      for (const link of [layout.current, layout.previous]) await removeName(this.#disk, link);
+      for (const name of await namesIn(this.#disk, layout.releases)) await this.#discard(layout, name);
+      await this.#sweep(layout, undefined);
+    });
+  }
+
   async #pointAt(layout: Layout, previous: InstalledRelease | undefined): Promise<void> {
     if (previous !== undefined && (await exists(this.#disk, releaseDirectory(layout, previous.manifestHash)))) {
       await replaceLink(this.#disk, layout.current, linkTarget(previous.manifestHash));

@@ -38,4 +38,6 @@ export interface InstallHandler {
   commit(release: AcceptedRelease, options?: CallOptions): Promise<void>;
   /** Back to what ran before (`previous`, undefined: to nothing); what was staged is removed. */
   rollback(release: AcceptedRelease, previous: InstalledRelease | undefined, options?: CallOptions): Promise<void>;
+  /** Takes all of an application off the device: its hook `rollback` is told that nothing follows, then nothing of it runs or stands here. */
+  remove(application: string, options?: CallOptions): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -66,5 +66,43 @@ describe('a device that moved to another group', () => {
     onTestFinished(() => neighbour.close());
     for (const [hash, bytes] of driver.chunks) await expect.poll(async () => (await neighbour.get(hash).catch(() => undefined))?.equals(bytes)).toBe(true);
     for (const hash of newer.chunks.keys()) await expect(neighbour.get(hash)).rejects.toMatchObject({ code: 'OBJECT_ABSENT' });
+    expect((await readdir(device.install)).sort()).toEqual(['driver', 'viewer']);
+    expect(await device.runs('viewer', [viewer, newer])).toMatchObject({ version: '2.0.0' });
+  });
+
+  it('removes what only the old group’s bundle named where it is configured so, says so, and leaves alone what was installed by hand', async () => {
+    const gateway = await ScriptedGateway.start(vendor);
+    const device = await DeviceRig.create(vendor, 'ct-1', join(folder, 'removing'), `127.0.0.1:${gateway.port}`);
+    onTestFinished(async () => {
+      await device.stop();
+      await gateway.close();
+    });
+    const confirmed = ({ application }: MadeRelease): Promise<void> =>
+      gateway.until(() => gateway.confirmations().some((c) => c.application === application && c.result === 'installed'));
+    await device.configure(vendor.credentials('ct-1'), `127.0.0.1:${gateway.port}`, 'left_behind = "remove"');
+    await device.start();
+    await gateway.offer(vendor.assign(ct, [viewer]));
+    await confirmed(viewer);
+    // Named no more is not left behind: only a move is.
+    const empty = vendor.assign(ct, []);
+    await gateway.offer(empty);
+    await device.log.seen('trust.updated', (line) => line['sequence'] === empty.sequence);
+    await device.stop();
+    await cp(join(device.install, 'viewer'), join(device.install, 'by-hand'), { recursive: true });
+    expect(await device.runs('viewer', [viewer, newer])).toMatchObject({ version: viewer.version });
+
+    await device.configure(vendor.credentials('pump-1'), `127.0.0.1:${gateway.port}`, 'left_behind = "remove"');
+    await device.start();
+    await gateway.offer(vendor.assign(pumps, [driver]));
+    await device.log.seen('install.left-behind-removed', (line) => line['application'] === 'viewer');
+    await confirmed(driver);
+    const stated = (): string[] | undefined =>
+      gateway
+        .inventories()
+        .at(-1)
+        ?.applications.map(({ application }) => application);
+    await gateway.until(() => stated()?.includes('viewer') === false);
+    expect(await device.runs('viewer', [viewer, newer])).toBeUndefined();
+    expect(await readdir(join(device.install, 'by-hand'))).toContain('current');
   });
 });

@@ -105,6 +105,19 @@ export function installHandlerContract(name: string, make: () => Promise<Handler
       expect(await bench.handler.inventory()).toEqual([]);
     });
 
+    it('removes an application with all its releases, as often as asked, and leaves the others alone', async () => {
+      await bring(one);
+      await bring(two);
+      await bring(other);
+      for (let round = 0; round < 2; round++) await bench.handler.remove(one.application);
+      expect(await bench.handler.inventory()).toEqual([installed(other)]);
+      expect(await bench.runningFiles(one.application)).toBeUndefined();
+      // Nothing of it stands there any more: every byte has to come anew.
+      const missing: number[] = [];
+      await bench.handler.stage(one, await fetcherOf(one), { onMissing: (bytes) => missing.push(bytes) });
+      expect(missing).toEqual([[...one.chunks.values()].reduce((sum, bytes) => sum + bytes.length, 0)]);
+    });
+
     it('rolls back what was only staged', async () => {
       await bring(one);
       await bench.handler.stage(two, await fetcherOf(two));

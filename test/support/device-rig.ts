@@ -49,11 +49,12 @@ export class DeviceRig {
     return rig;
   }
 
-  async configure(credentials: string, address: string | undefined): Promise<void> {
+  /** @param install further lines of [install] */
+  async configure(credentials: string, address: string | undefined, install = ''): Promise<void> {
     const gateway = address === undefined ? '' : `[gateway]\naddress = "${address}"\n`;
     await writeFile(
       this.configuration,
-      `data = "data"\ncredentials = "${credentials}"\nroot = "root.json"\n${gateway}[lan]\nhost = "127.0.0.1"\n[install]\ndirectory = "install"\n`,
+      `data = "data"\ncredentials = "${credentials}"\nroot = "root.json"\n${gateway}[lan]\nhost = "127.0.0.1"\n[install]\ndirectory = "install"\n${install}\n`,
     );
   }
 
