@@ -4,6 +4,7 @@ import { Level } from 'level';
 import { z } from 'zod';
 import { type Credentials, loadCredentials } from '../certs/credentials.ts';
 import { seal, sealAside } from '../certs/envelope.ts';
+import { Checkers } from '../provider/record/checkers.ts';
 import { Recorder } from '../provider/record/recorder.ts';
 import type { Change } from '../provider/registry/changes.ts';
 import { openLevelRegistry } from '../provider/registry/level-registry.ts';
@@ -112,7 +113,8 @@ async function record(
   const data = await mkdtemp(path.join(directory, 'registry-'));
   const registry = await openLevelRegistry(data, { clock: systemClock, log: silentLog });
   await found(registry);
-  const recorder = new Recorder({ registry, credentials: () => provider, clock: systemClock });
+  const checkers = new Checkers({ credentials: () => provider, clock: systemClock, log: silentLog });
+  const recorder = new Recorder({ registry, credentials: () => provider, clock: systemClock, checkers });
   const before = registry.head.sequence;
   const cpu = await cpuOf(process.pid);
   const start = performance.now();
@@ -125,6 +127,7 @@ async function record(
   const logged = registry.head.sequence - before;
   if (logged !== envelopes.length) throw new Error(`${logged} of ${envelopes.length} confirmations are on the log`);
   const bytesPerEntry = Buffer.byteLength(JSON.stringify(await registry.entry(registry.head.sequence)));
+  checkers.close();
   await registry.close();
   await rm(data, { recursive: true });
   return { perSecond: envelopes.length / seconds, cpuMs, bytesPerEntry };

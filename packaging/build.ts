@@ -4,19 +4,25 @@ import { rolldown } from 'rolldown';
 import { BUILT_FROM, builtFolder, sourcesDigest } from '../cli/built.ts';
 
 /**
- * `npm run build`: bundles each daemon into one file under dist/ (or the folder named), which `wardcast` starts as long as the sources stay the same.
+ * `npm run build`: bundles each daemon, and its thread, into one file under dist/ (or the folder named), which `wardcast` starts as long as the sources stay the same.
  * All is bundled but what brings compiled code of its own and looks for it beside itself.
  */
-const DAEMONS = ['agent', 'gateway', 'provider'];
+const PROGRAMS = {
+  agent: 'agent/main.ts',
+  gateway: 'gateway/main.ts',
+  provider: 'provider/main.ts',
+  // A thread of the provider, which looks for it beside itself.
+  'checker-thread': 'provider/record/checker-thread.ts',
+};
 const PROJECT = path.resolve(import.meta.dirname, '..');
 
 const digest = sourcesDigest();
 const target = path.resolve(process.argv[2] ?? builtFolder());
 // Beside its place, so that nobody ever starts half a build.
 const folder = await mkdtemp(`${target}-`);
-for (const daemon of DAEMONS) {
-  const bundle = await rolldown({ input: path.join(PROJECT, daemon, 'main.ts'), platform: 'node', external: ['classic-level'], logLevel: 'warn' });
-  const file = path.join(folder, `${daemon}.js`);
+for (const [name, source] of Object.entries(PROGRAMS)) {
+  const bundle = await rolldown({ input: path.join(PROJECT, source), platform: 'node', external: ['classic-level'], logLevel: 'warn' });
+  const file = path.join(folder, `${name}.js`);
   // Names stay: errors and logs show them.
   await bundle.write({ file, format: 'esm', codeSplitting: false, minify: { mangle: false, compress: true, codegen: true } });
   await bundle.close();

@@ -30,6 +30,7 @@ import { ProviderTally, providerMetrics } from './metrics.ts';
 import type { Content } from './plan.ts';
 import { Planner } from './planner.ts';
 import { ReceiptPost } from './receipt-post.ts';
+import { Checkers } from './record/checkers.ts';
 import { Recorder } from './record/recorder.ts';
 import { followRegistry, revokedEvent } from './refused.ts';
 import { openLevelRegistry } from './registry/level-registry.ts';
@@ -94,7 +95,9 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     };
     const offer = (scope: Scope): Promise<void> => offers.offer(scope);
     const planner = new Planner({ registry, assign, offer, clock, log, signal });
-    const recorder = new Recorder({ registry, credentials: () => credentials, clock });
+    const checkers = new Checkers({ credentials: () => credentials, clock, log });
+    signal.addEventListener('abort', () => checkers.close(), { once: true });
+    const recorder = new Recorder({ registry, credentials: () => credentials, clock, checkers });
     const objects = new ObjectServer({ broker, log, read: objectReader({ repositories, index, manifests, chunks, log }) });
     const receipts = new ReceiptPost({ broker, log });
     const tally = new ProviderTally();

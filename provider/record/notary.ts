@@ -2,7 +2,7 @@ import type { Credentials } from '../../certs/credentials.ts';
 import { sealAside } from '../../certs/envelope.ts';
 import { type Clock, timestamp } from '../../shared/base/clock.ts';
 import { RECEIPTS_PER_HEAD } from '../../shared/base/limits.ts';
-import { consistencyPath, inclusionPath, leafHash, nodesOf, printPath, rootOf } from '../../shared/bundle/merkle.ts';
+import { consistencyPath, inclusionPaths, leafHash, nodesOf, printPath, rootOf } from '../../shared/bundle/merkle.ts';
 import type { LogPoint, Receipt, ReceiptProof, Receipts, Signed, TreeHead } from '../../shared/wire/messages.ts';
 import type { Registry } from '../registry/registry.ts';
 
@@ -73,6 +73,8 @@ export class Notary {
     const nodes = nodesOf(receipts.map(leafHash));
     const head = await this.#sign(size, rootOf(nodes, batch.length));
     const known = new Map<string, ReceiptProof['since']>();
+    const pathOf = inclusionPaths(nodes, batch.length);
+    const entryPathOf = inclusionPaths(this.#registry.tree.nodes, size);
     return (at) => {
       const { receipt, knows } = batch[at] ?? {};
       const entry = receipt?.entry;
@@ -83,8 +85,8 @@ export class Notary {
         receipt: receipts[at]?.toString('base64') ?? '',
         index: at,
         of: batch.length,
-        path: printPath(inclusionPath(nodes, at, batch.length)),
-        ...(entry === undefined ? {} : { inclusion: printPath(inclusionPath(this.#registry.tree.nodes, entry.sequence - 1, size)) }),
+        path: printPath(pathOf(at)),
+        ...(entry === undefined ? {} : { inclusion: printPath(entryPathOf(entry.sequence - 1)) }),
         ...(since === undefined ? {} : { since }),
       };
       return { head, proof };

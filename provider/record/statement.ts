@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { type ErrorCode, WardcastError } from '../../shared/base/errors.ts';
 import { type Identity, identityPath, sameScope } from '../../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE } from '../../shared/base/limits.ts';
@@ -24,9 +25,12 @@ export interface Known {
   readonly revoked?: string | undefined;
 }
 
+/** As `Signed`, but for the base64: whoever opens it takes that in its one canonical form alone, and remembers the chains that it took. */
+const Envelope = Signed.extend({ payload: z.string().max(200_000), signature: z.string().max(2000), chain: z.array(z.string().max(8000)).min(1).max(4) });
+
 /** @throws STATEMENT_INVALID */
 export function readEnvelope(bytes: Buffer): Signed {
-  return readJson(bytes, Signed, 'envelope');
+  return readJson(bytes, Envelope, 'envelope');
 }
 
 /** @throws STATEMENT_INVALID */

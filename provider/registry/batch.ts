@@ -20,12 +20,10 @@ export class Batch {
   readonly entries: LogEntry[] = [];
   head: Head;
   readonly #parts: Parts;
-  /** Rows as this batch leaves them. Encoded once, at its end: statements of one batch change the same sums one after the other. */
+  /** Rows as this batch leaves them, null: removed. Encoded once, at its end: statements of one batch change the same sums one after the other. */
   readonly #rows = new Map<string, Row>();
   /** Everything else, encoded. */
   readonly #writes = new Map<string, Buffer | undefined>();
-  /** Rows that this batch looked for and that the table does not have. */
-  readonly #absent = new Set<string>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -33,23 +31,22 @@ export class Batch {
   }
 
   readonly read: Read = <T>(key: Key<T>): T | undefined => {
-    const row: T | undefined = this.#look(ROWS + key.text);
-    return row;
+    const row: T | null = this.#look(key.text);
+    return row ?? undefined;
   };
 
-  #look(name: string): Row {
-    const staged = this.#rows.get(name);
-    if (staged !== undefined || this.#rows.has(name)) return staged;
+  #look(key: string): Row {
+    const staged = this.#rows.get(key);
+    if (staged !== undefined) return staged;
+    const known = this.#parts.rows.get(key);
+    return known === undefined ? this.#load(key) : known;
+  }
+
+  #load(key: string): Row {
     const { rows, table } = this.#parts;
-    const known = rows.get(name);
-    if (known !== undefined || this.#absent.has(name)) return known;
-    const bytes = table.get(name);
-    if (bytes === undefined) {
-      this.#absent.add(name);
-      return undefined;
-    }
-    const row = decode<Row>(bytes);
-    rows.set(name, row);
+    const bytes = table.get(ROWS + key);
+    const row = bytes === undefined ? null : decode<Row>(bytes);
+    rows.set(key, row);
     return row;
   }
 
@@ -58,7 +55,7 @@ export class Batch {
     // Projected completely before anything is staged: a change that contradicts the rows leaves no trace.
     const rows = project(change, entry, this.read);
     this.stage(logKey(entry.sequence), entry);
-    for (const { key, value } of rows) this.#rows.set(ROWS + key, value);
+    for (const { key, value } of rows) this.#rows.set(key, value ?? null);
     this.head = { sequence: entry.sequence, hash: entry.hash };
     // The tree is ahead of the disk until the batch is written; if that fails the registry stops.
     for (const { level, index, bytes } of this.#parts.tree.append(entry.hash)) this.#writes.set(tileKey(level, index), bytes);
@@ -71,23 +68,23 @@ export class Batch {
   }
 
   /** Under the name of its hash: what is there already is the same. */
-  stageBlob(hash: string, bytes: Buffer): void {
+  stageBlob(hash: string, content: Buffer | string): void {
     const { blobs, table } = this.#parts;
     const key = BLOBS + hash;
     if (blobs.has(key) || this.#writes.has(key)) return;
-    if (table.get(key) === undefined) this.#writes.set(key, bytes);
+    if (table.get(key) === undefined) this.#writes.set(key, typeof content === 'string' ? Buffer.from(content, 'utf8') : content);
     else blobs.add(key);
   }
 
   /** All of it; empty when nothing was changed. */
   writes(): ReadonlyMap<string, Buffer | undefined> {
-    for (const [name, value] of this.#rows) this.stage(name, value);
+    for (const [key, row] of this.#rows) this.stage(ROWS + key, row ?? undefined);
     if (this.entries.length > 0) this.stage(HEAD, this.head);
     return this.#writes;
   }
 
   /** It is on the disk: the rows it leaves are what the next one finds. */
   remember(): void {
-    for (const [name, value] of this.#rows) this.#parts.rows.set(name, value);
+    for (const [key, row] of this.#rows) this.#parts.rows.set(key, row);
   }
 }

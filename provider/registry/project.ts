@@ -6,7 +6,7 @@ import type { Change, ChangeOf, RoleRef } from './changes.ts';
 import { deviceCertified, enrolmentDecided, gatewayCertified, keyReleased, tokenAdded, tokenRevoked } from './enrolled.ts';
 import { confirmedBytes } from './moved.ts';
 import { retireCa, revoke } from './revoked.ts';
-import { type Current, type Key, keys } from './rows.ts';
+import { type Current, type Key, keys, saidBefore } from './rows.ts';
 import { counted } from './runs.ts';
 import { heard } from './standing.ts';
 
@@ -213,13 +213,13 @@ function stated(change: ChangeOf<'statement'>, { sequence }: Position, read: Rea
     ...(scope === undefined ? [] : counted(read, { scope, standing: before }, { scope, standing: after })),
     put(keys.history(customer, device, counter), { counter, digest, sequence }),
     ...told.map(({ application, version }) => traced(application, version, sequence, statement)),
-    ...bytesMoved(statement, read),
+    ...(saidBefore(read, before, statement) === undefined ? bytesMoved(statement, read) : []),
   ];
 }
 
-/** Sums, so what is on the log already must not be added again. */
+/** Sums, so what is on the log already must not come here again. */
 function bytesMoved(statement: Statement, read: Read): readonly Write[] {
-  if (statement.type !== 'confirmation' || read(keys.history(statement.customer, statement.device, statement.counter)) !== undefined) return [];
+  if (statement.type !== 'confirmation') return [];
   const { customer, site, device, sequence, application, version } = statement;
   const deviceKey = keys.deviceMoved(customer, device, application, version);
   const bundleKey = keys.bundleMoved(statement, sequence, application, version);

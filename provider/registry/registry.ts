@@ -15,7 +15,7 @@ export interface Decision<T> {
   readonly result: T;
   readonly change?: Change;
   /** Content the change refers to by its sha256: certificate chains, signed metadata. Written once. */
-  readonly blobs?: ReadonlyMap<string, Buffer>;
+  readonly blobs?: ReadonlyMap<string, Buffer | string>;
   readonly notes?: readonly NoteWrite[];
 }
 export interface NoteWrite {

@@ -1,31 +1,34 @@
-/** A decoded row; its key tells the type (`Key<T>`), as it does where rows are decoded. */
+/** A decoded row; its key tells the type (`Key<T>`), as it does where rows are decoded. null: there is no such row. */
 export type Row = ReturnType<typeof JSON.parse>;
 
-/** Rows as they are on the disk, decoded: most statements look at rows that the ones before them looked at. Least recently used first, as a Map keeps insertion order. */
+/**
+ * Rows as they are on the disk, decoded: most statements look at what the ones before them looked at. Two generations instead of an order of use, which
+ * would cost more than it brings: what is asked for moves to the younger, and when that is full the older one is forgotten.
+ */
 export class RowCache {
   readonly #limit: number;
-  readonly #rows = new Map<string, Row>();
+  #young = new Map<string, Row>();
+  #old = new Map<string, Row>();
 
+  /** @param limit rows, at most */
   constructor(limit: number) {
     this.#limit = limit;
   }
 
   /** undefined: not known here. */
-  get(name: string): Row {
-    const row = this.#rows.get(name);
-    if (row === undefined) return undefined;
-    this.#rows.delete(name);
-    this.#rows.set(name, row);
-    return row;
+  get(key: string): Row {
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
   }
 
-  /** `row` undefined: there is none any more. */
-  set(name: string, row: Row): void {
-    this.#rows.delete(name);
-    if (row === undefined) return;
-    this.#rows.set(name, row);
-    if (this.#rows.size <= this.#limit) return;
-    const oldest = this.#rows.keys().next().value;
-    if (oldest !== undefined) this.#rows.delete(oldest);
+  set(key: string, row: Row): void {
+    if (this.#young.size * 2 >= this.#limit && !this.#young.has(key)) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, row);
   }
 }

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Scope } from '../../shared/base/identity.ts';
-import type { RESULTS } from '../../shared/wire/messages.ts';
+import type { RESULTS, Statement } from '../../shared/wire/messages.ts';
 import type { CurrentRow, CustomerListed, Device, Group, ReleaseRow, Site } from '../../shared/wire/ops.ts';
 import type { ChangeOf, RoleRef } from './changes.ts';
 
@@ -186,6 +186,12 @@ export const keys = {
     text: `trace/${application}/${encodeURIComponent(version)}/${padded(sequence)}`,
   }),
 };
+
+/** The statement that a device made under this counter, if it is on the log. Above the highest one there is none: no need to look. */
+export function saidBefore(read: <T>(key: Key<T>) => T | undefined, standing: Standing | undefined, statement: Statement): HistoryRow | undefined {
+  const { customer, device, counter } = statement;
+  return counter > (standing?.counter ?? 0) ? undefined : read(keys.history(customer, device, counter));
+}
 
 export const prefixes = {
   customers: (): Prefix<CustomerRow> => ({ text: 'customer/' }),

@@ -337,6 +337,15 @@ export const ROWS_REMEMBERED = 8192;
 export const AUDIT_FINDINGS = 100;
 /** Milliseconds between the check of a statement's certificates and the time its entry carries, at most: it may have queued for the disk meanwhile. */
 export const AUDIT_TIME_SLACK = 60_000;
+/** Statements under way at once from which on threads of their own verify them; below, starting one costs more than it saves. */
+export const CHECK_RUSH = 64;
+/** Threads that verify statements, at most: what they prove one thread has to write. */
+export const MAX_CHECKERS = 4;
+/** Statements given to such a thread at a time, a few milliseconds of work, and how many such batches: one to work on, one that lies ready. */
+export const CHECK_BATCH = 64;
+export const CHECKER_BATCHES = 2;
+/** Milliseconds without work after which these threads end: each takes 20 MiB. */
+export const CHECKERS_IDLE = 30 * SECOND;
 /** Changes waiting for the log's writer before it answers "busy": a second's worth at the rate aimed at. */
 export const MAX_QUEUED_CHANGES = 8192;
 /** Milliseconds before what a gateway said is offered to a busy log's writer again: a few of its batches. */

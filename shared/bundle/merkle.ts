@@ -47,6 +47,19 @@ export function inclusionPath(nodes: Nodes, index: number, size: number): Buffer
   return pathOf(nodes, index, 0, size);
 }
 
+/** As inclusionPath, for many leaves of one tree: they share the incomplete subtrees at its end. */
+export function inclusionPaths(nodes: Nodes, size: number): (index: number) => Buffer[] {
+  const ends = new Map<number, Buffer>();
+  const rangeOf: typeof range = (of, start, end) => {
+    const known = end === size ? ends.get(start) : undefined;
+    if (known !== undefined) return known;
+    const root = range(of, start, end);
+    if (end === size) ends.set(start, root);
+    return root;
+  };
+  return (index) => pathOf(nodes, index, 0, size, rangeOf);
+}
+
 /** What proves that the first `from` leaves are the beginning of the first `to` (section 2.1.4.1); empty when either is trivial. */
 export function consistencyPath(nodes: Nodes, from: number, to: number): Buffer[] {
   return from === 0 || from === to ? [] : subproof(nodes, from, 0, to, true);
@@ -117,12 +130,19 @@ function range(nodes: Nodes, start: number, end: number): Buffer {
   return nodeHash(range(nodes, start, middle), range(nodes, middle, end));
 }
 
-function pathOf(nodes: Nodes, index: number, start: number, end: number): Buffer[] {
-  if (end - start === 1) return [];
-  const middle = start + splitOf(end - start);
-  return index < middle
-    ? [...pathOf(nodes, index, start, middle), range(nodes, middle, end)]
-    : [...pathOf(nodes, index, middle, end), range(nodes, start, middle)];
+function pathOf(nodes: Nodes, index: number, start: number, end: number, rangeOf = range): Buffer[] {
+  const path: Buffer[] = [];
+  for (let [from, to] = [start, end]; to - from > 1; ) {
+    const middle = from + splitOf(to - from);
+    if (index < middle) {
+      path.push(rangeOf(nodes, middle, to));
+      to = middle;
+    } else {
+      path.push(rangeOf(nodes, from, middle));
+      from = middle;
+    }
+  }
+  return path.reverse();
 }
 
 function subproof(nodes: Nodes, from: number, start: number, end: number, whole: boolean): Buffer[] {

@@ -2,6 +2,7 @@ import { expect, it, onTestFinished } from 'vitest';
 import { Offers } from '../../provider/deliver/offers.ts';
 import { Repositories } from '../../provider/deliver/repositories.ts';
 import { Events } from '../../provider/events.ts';
+import { Checkers } from '../../provider/record/checkers.ts';
 import { Recorder } from '../../provider/record/recorder.ts';
 import { LogRegistry } from '../../provider/registry/log-registry.ts';
 import { MemoryTable } from '../../provider/registry/memory-table.ts';
@@ -39,16 +40,13 @@ it('what a gateway says while the log is behind is taken as soon as there is roo
     stop.abort();
     disk.resolve();
   });
+  const nobody = (): never => {
+    throw new Error('nobody signs here');
+  };
   const broker = { send: async () => undefined, publish: async () => undefined };
   const uplink = new Uplink({
     broker,
-    recorder: new Recorder({
-      registry,
-      credentials: () => {
-        throw new Error('nobody signs here');
-      },
-      clock,
-    }),
+    recorder: new Recorder({ registry, credentials: nobody, clock, checkers: new Checkers({ credentials: nobody, clock, log: silentLog, threads: 0 }) }),
     receipts: { post: async () => undefined },
     planner: { look: () => undefined },
     offers: new Offers({ broker, repositories: new Repositories(registry), log: silentLog }),

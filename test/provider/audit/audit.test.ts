@@ -10,6 +10,7 @@ import { auditRows, type Filter, printExport } from '../../../provider/audit/exp
 import { writeExport } from '../../../provider/audit/export-file.ts';
 import { type Audited, audit } from '../../../provider/audit/verify.ts';
 import { readWitness, type Witness } from '../../../provider/audit/witness.ts';
+import { Checkers } from '../../../provider/record/checkers.ts';
 import { Recorder } from '../../../provider/record/recorder.ts';
 import { registryDirectory } from '../../../provider/registry/level-registry.ts';
 import { openLevelTable } from '../../../provider/registry/level-table.ts';
@@ -49,7 +50,8 @@ class Provider {
   constructor(rows: Map<string, Buffer>) {
     this.rows = rows;
     this.registry = new LogRegistry(new MemoryTable(rows), { clock: systemClock, log: silentLog });
-    this.recorder = new Recorder({ registry: this.registry, credentials: () => vendor.credentials('provider'), clock: systemClock });
+    const o = { registry: this.registry, credentials: () => vendor.credentials('provider'), clock: systemClock };
+    this.recorder = new Recorder({ ...o, checkers: new Checkers({ ...o, log: silentLog, threads: 0 }) });
   }
 
   static async open(): Promise<Provider> {

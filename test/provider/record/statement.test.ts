@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { open, seal } from '../../../certs/envelope.ts';
+import { Checkers } from '../../../provider/record/checkers.ts';
 import { type Recorded, Recorder } from '../../../provider/record/recorder.ts';
 import { openLevelRegistry } from '../../../provider/registry/level-registry.ts';
 import type { Registry } from '../../../provider/registry/registry.ts';
@@ -30,7 +31,8 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'wardcast-recorder-'));
   registry = await openLevelRegistry(directory, { clock: systemClock, log: silentLog });
   await append(registry, ...FOUNDED);
-  recorder = new Recorder({ registry, credentials: () => vendor.credentials('provider'), clock: systemClock });
+  const o = { registry, credentials: () => vendor.credentials('provider'), clock: systemClock };
+  recorder = new Recorder({ ...o, checkers: new Checkers({ ...o, log: silentLog, threads: 0 }) });
 });
 afterEach(async () => {
   await registry.close();
