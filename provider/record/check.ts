@@ -14,8 +14,8 @@ export interface Checked {
   /** As they came, in base64. */
   readonly payload: string;
   readonly signature: string;
-  /** The signer's certificates in the form in which they are kept with the log: JSON, and its sha256. */
-  readonly chain: { readonly text: string; readonly hash: string };
+  /** sha256 of the signer's certificates in the form in which they are kept with the log (`chainOf`). */
+  readonly chain: string;
 }
 export interface CheckTerms {
   readonly rootPem: string;
@@ -26,7 +26,7 @@ export interface CheckTerms {
 /** All that can be said of a statement without looking at the registry, and nearly all of the work: so it can be done beside the thread that decides. */
 export class Checker {
   /** By leaf. */
-  readonly #chains = new Map<string, Checked['chain'] & { readonly certificates: readonly string[] }>();
+  readonly #chains = new Map<string, { readonly certificates: readonly string[]; readonly hash: string }>();
 
   /** @throws STATEMENT_INVALID, STATEMENT_FORGED, SIGNATURE_INVALID, CERT_* */
   check(bytes: Buffer, { rootPem, now }: CheckTerms): Checked {
@@ -44,15 +44,23 @@ export class Checker {
     };
   }
 
-  #chain(certificates: readonly string[]): Checked['chain'] {
+  #chain(certificates: readonly string[]): string {
     const [leaf = ''] = certificates;
     const known = this.#chains.get(leaf);
     if (known !== undefined && known.certificates.length === certificates.length && known.certificates.every((der, at) => der === certificates[at]))
-      return { text: known.text, hash: known.hash };
-    const text = JSON.stringify(certificates);
-    const hash = sha256(Buffer.from(text, 'utf8'));
+      return known.hash;
+    const hash = sha256(printChain(certificates));
     if (this.#chains.size >= CHAINS_REMEMBERED) this.#chains.clear();
-    this.#chains.set(leaf, { certificates, text, hash });
-    return { text, hash };
+    this.#chains.set(leaf, { certificates, hash });
+    return hash;
   }
+}
+
+/** The certificates of an envelope that was checked, as they are kept with the log: once for all statements of a device. */
+export function chainOf(bytes: Buffer): Buffer {
+  return printChain(readEnvelope(bytes).chain);
+}
+
+function printChain(certificates: readonly string[]): Buffer {
+  return Buffer.from(JSON.stringify(certificates), 'utf8');
 }

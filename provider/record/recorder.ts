@@ -8,7 +8,7 @@ import type { ChangeOf } from '../registry/changes.ts';
 import type { Decision, Registry } from '../registry/registry.ts';
 import { listAbout } from '../registry/revoked.ts';
 import { keys, saidBefore } from '../registry/rows.ts';
-import type { Checked } from './check.ts';
+import { type Checked, chainOf } from './check.ts';
 import type { Checkers } from './checkers.ts';
 import type { LogEntry } from './log.ts';
 import { Notary, type Sealed } from './notary.ts';
@@ -47,13 +47,13 @@ export class Recorder {
   async record(bytes: Buffer, from: GatewayIdentity): Promise<Recorded> {
     this.#underWay++;
     try {
-      return await this.#record(await this.#checkers.check(bytes, this.#underWay), from);
+      return await this.#record(bytes, await this.#checkers.check(bytes, this.#underWay), from);
     } finally {
       this.#underWay--;
     }
   }
 
-  async #record(checked: Checked, from: GatewayIdentity): Promise<Recorded> {
+  async #record(bytes: Buffer, checked: Checked, from: GatewayIdentity): Promise<Recorded> {
     const { statement, digest, signer } = checked;
     const { identity } = signer;
     if (from.customer !== statement.customer || from.site !== statement.site) {
@@ -61,12 +61,12 @@ export class Recorder {
         remedy: 'Find out how the statement came there: a gateway carries the words of its own site alone.',
       });
     }
-    const { verdict, entry, highest } = await this.#commit(checked);
+    const { verdict, entry, highest } = await this.#commit(bytes, checked);
     const receipt = receiptFor(statement, digest, { verdict, highest, entry, at: timestamp(this.#clock) });
     return { statement, verdict, receipt, sealed: await this.#notary.seal(receipt, statement.head) };
   }
 
-  async #commit(checked: Checked): Promise<{ verdict: Verdict; entry: LogEntry | undefined; highest: number }> {
+  async #commit(bytes: Buffer, checked: Checked): Promise<{ verdict: Verdict; entry: LogEntry | undefined; highest: number }> {
     const { statement, digest, signer, payload, signature, chain } = checked;
     const { customer, device, counter } = statement;
     const { result, entry } = await this.#registry.transact(identityPath(signer.identity), (read): Decision<{ verdict: Verdict; highest: number }> => {
@@ -77,9 +77,9 @@ export class Recorder {
       const verdict = judge(statement, digest, { device: read(keys.device(customer, device)), standing, same, revoked });
       const before = standing?.counter ?? 0;
       if (verdict.outcome !== 'record') return { result: { verdict, highest: before } };
-      const change: ChangeOf<'statement'> = { type: 'statement', payload, signature, chain: chain.hash };
+      const change: ChangeOf<'statement'> = { type: 'statement', payload, signature, chain };
       remember(change, { statement, digest });
-      return { result: { verdict, highest: Math.max(before, counter) }, change, blobs: new Map([[chain.hash, chain.text]]) };
+      return { result: { verdict, highest: Math.max(before, counter) }, change, blobs: new Map([[chain, () => chainOf(bytes)]]) };
     });
     const { verdict, highest } = result;
     if (verdict.outcome === 'again') return { verdict, highest, entry: await this.#registry.entry(verdict.sequence) };

@@ -68,11 +68,11 @@ export class Batch {
   }
 
   /** Under the name of its hash: what is there already is the same. */
-  stageBlob(hash: string, content: Buffer | string): void {
+  stageBlob(hash: string, content: Buffer | (() => Buffer)): void {
     const { blobs, table } = this.#parts;
     const key = BLOBS + hash;
     if (blobs.has(key) || this.#writes.has(key)) return;
-    if (table.get(key) === undefined) this.#writes.set(key, typeof content === 'string' ? Buffer.from(content, 'utf8') : content);
+    if (table.get(key) === undefined) this.#writes.set(key, typeof content === 'function' ? content() : content);
     else blobs.add(key);
   }
 

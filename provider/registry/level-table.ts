@@ -1,6 +1,6 @@
 import { Level } from 'level';
 import { systemCode, WardcastError } from '../../shared/base/errors.ts';
-import { SCAN_BYTES, SCAN_ROWS } from '../../shared/base/limits.ts';
+import { REGISTRY_WRITE_BUFFER, SCAN_BYTES, SCAN_ROWS } from '../../shared/base/limits.ts';
 import { makeDirectory } from '../../shared/store/durable-file.ts';
 import { storageFailed } from '../../shared/store/storage-failed.ts';
 import type { FrozenTable, Table } from './table.ts';
@@ -13,7 +13,12 @@ type Db = Level<string, Buffer>;
  */
 export async function openLevelTable(directory: string, { mustExist = false }: { mustExist?: boolean } = {}): Promise<Table> {
   if (!mustExist) await makeDirectory(directory, 0o700);
-  const db: Db = new Level<string, Buffer>(directory, { keyEncoding: 'utf8', valueEncoding: 'buffer', createIfMissing: !mustExist });
+  const db: Db = new Level<string, Buffer>(directory, {
+    keyEncoding: 'utf8',
+    valueEncoding: 'buffer',
+    createIfMissing: !mustExist,
+    writeBufferSize: REGISTRY_WRITE_BUFFER,
+  });
   try {
     await db.open();
   } catch (error) {

@@ -14,8 +14,8 @@ export interface Note<T> {
 export interface Decision<T> {
   readonly result: T;
   readonly change?: Change;
-  /** Content the change refers to by its sha256: certificate chains, signed metadata. Written once. */
-  readonly blobs?: ReadonlyMap<string, Buffer | string>;
+  /** Content the change refers to by its sha256: certificate chains, signed metadata. Written once; a function is asked only then. */
+  readonly blobs?: ReadonlyMap<string, Buffer | (() => Buffer)>;
   readonly notes?: readonly NoteWrite[];
 }
 export interface NoteWrite {

@@ -31,12 +31,23 @@ function changed(read: Read, { key, row }: ReturnType<typeof rowOf>, by: number)
   return { key: key.text, value: devices > 0 ? { ...row, devices } : undefined };
 }
 
+/** A device's last statement is asked for its name twice: as what comes, and next time as what was. Rows are remembered, so it is the same array. */
+const names = new WeakMap<Standing['running'], string>();
+
+/** A device may claim any text as an application's version, but keys are to be short. */
+function nameOf(standing: Standing | undefined, running: RunsRow['running']): string {
+  if (standing === undefined || running.length === 0) return 'nothing';
+  const known = names.get(standing.running);
+  if (known !== undefined) return known;
+  const name = sha256(Buffer.from(JSON.stringify(running), 'utf8'));
+  names.set(standing.running, name);
+  return name;
+}
+
 function rowOf({ scope: { customer, site, group }, standing }: Placed) {
   const running = runningOf(standing);
-  // A device may claim any text as an application's version, but keys are to be short.
-  const name = running.length === 0 ? 'nothing' : sha256(Buffer.from(JSON.stringify(running), 'utf8'));
   const row: Omit<RunsRow, 'devices'> = { customer, site, group, running };
-  return { key: keys.runs({ customer, site, group }, name), row };
+  return { key: keys.runs({ customer, site, group }, nameOf(standing, running)), row };
 }
 
 /** Who has never spoken runs nothing that is known. */

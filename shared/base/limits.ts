@@ -331,6 +331,8 @@ export const MAX_RECEIPTS_TOLD = 64;
 export const RECEIPTS_TOLD_BYTES = 128 * KiB;
 /** Certificate chains remembered in the form in which they are kept with the log. */
 export const CHAINS_REMEMBERED = 4096;
+/** Bytes that level gathers before it sorts them into a file, and holds twice at most: with its own 4 MiB it spends twice the CPU on sorting. */
+export const REGISTRY_WRITE_BUFFER = 16 * MiB;
 /** Rows of the registry remembered decoded, about 2 KiB each: those of the sites, groups and releases that statements are about, and of a thousand devices. */
 export const ROWS_REMEMBERED = 8192;
 /** Findings that an audit of the log reports: enough to see a pattern. */
