@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { on, once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -29,6 +29,9 @@ export interface Reconnected {
   readonly peakMib: number;
   readonly restMib: number;
   readonly cpu: number;
+  /** Connections that the gateway let in, and that it turned away or that broke during the handshake. */
+  readonly accepted: number;
+  readonly failed: number;
 }
 
 /** Many devices are connected to a real gateway process, which is killed and started again at once. */
@@ -52,12 +55,13 @@ export async function reconnect({ directory, quick, signal, note, runs }: BenchC
   const found: Reconnected[] = [];
   try {
     await gateway.start();
-    await Promise.all(workers.map((one) => one.greeted()));
+    await Promise.all(workers.map((one) => one.greeted(signal)));
     for (let run = 0; run < runs; run++) {
       signal.throwIfAborted();
       await sleep(quick ? 1000 : 3000);
-      const again = workers.map((one) => one.greeted());
+      const again = workers.map((one) => one.greeted(signal));
       const killed = Date.now();
+      const from = gateway.lines.length;
       await gateway.kill();
       await gateway.start();
       const ready = Date.now();
@@ -70,7 +74,7 @@ export async function reconnect({ directory, quick, signal, note, runs }: BenchC
       await sleep(quick ? 1000 : SETTLE_MS);
       clearInterval(sampling);
       const restMib = (await rssOf(gateway.pid)) / 1024;
-      const one = { seconds: (last - killed) / 1000, afterReady: (last - ready) / 1000, peakMib: peak / 1024, restMib, cpu };
+      const one = { seconds: (last - killed) / 1000, afterReady: (last - ready) / 1000, peakMib: peak / 1024, restMib, cpu, ...doorOf(gateway, from) };
       note(
         `run ${run + 1}: ${size} devices back after ${one.seconds.toFixed(1)} s, gateway at most ${one.peakMib.toFixed(0)} MiB, at rest ${restMib.toFixed(0)} MiB, ${cpu.toFixed(1)} s CPU`,
       );
@@ -81,6 +85,13 @@ export async function reconnect({ directory, quick, signal, note, runs }: BenchC
     if (gateway.running) await gateway.stop();
   }
   return found;
+}
+
+function doorOf(gateway: Daemon, from: number): Pick<Reconnected, 'accepted' | 'failed'> {
+  const lines = gateway.lines.slice(from);
+  const count = (event: string): number => lines.filter((line) => line.event === event).length;
+  const more = lines.reduce((sum, line) => sum + (line.event === 'door.refused_more' ? Number(line['count']) : 0), 0);
+  return { accepted: count('broker.connected'), failed: count('door.refused') + more };
 }
 
 /** One worker and what it says. */
@@ -95,18 +106,13 @@ class Devices {
   }
 
   /** When the last of its devices was greeted, the next time that comes about. */
-  async greeted(): Promise<number> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const timer = setTimeout(() => reject(new Error('Some devices were never greeted')), TIMEOUT_MS);
-    const hear = (line: string): void => {
-      const told = AllGreeted.safeParse(JSON.parse(line));
-      if (told.success) resolve(told.data.allAt);
-    };
-    this.#lines.on('line', hear);
-    return promise.finally(() => {
-      clearTimeout(timer);
-      this.#lines.off('line', hear);
-    });
+  async greeted(signal: AbortSignal): Promise<number> {
+    const waiting = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
+    for await (const [line] of on(this.#lines, 'line', { signal: waiting })) {
+      const told = AllGreeted.safeParse(JSON.parse(String(line)));
+      if (told.success) return told.data.allAt;
+    }
+    throw new Error('The devices ended');
   }
 
   async end(): Promise<void> {
