@@ -1,6 +1,7 @@
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { TimeDesk } from '../../provider/time-desk.ts';
 import { systemClock } from '../../shared/base/clock.ts';
+import { isWardcastError } from '../../shared/base/errors.ts';
 import type { GatewayIdentity, Identity, Scope } from '../../shared/base/identity.ts';
 import { silentLog } from '../../shared/base/log.ts';
 import type { Bundle } from '../../shared/bundle/bundle.ts';
@@ -241,7 +242,12 @@ export class ScriptedProvider {
   async #listen(): Promise<void> {
     for await (const { topic, payload, from, accept } of this.broker.subscribe([UP_FILTERS.gateway], { signal: this.#closing.signal })) {
       const said = parseUp(topic);
-      if (from?.role === 'gateway' && said !== undefined) await this.#hear(from, said.verb, payload);
+      try {
+        if (from?.role === 'gateway' && said !== undefined) await this.#hear(from, said.verb, payload);
+      } catch (error) {
+        // A gateway that was stopped meanwhile hears no answer; what it says when it is back is heard.
+        if (!isWardcastError(error, 'CONNECTION_LOST')) throw error;
+      }
       accept();
     }
   }
