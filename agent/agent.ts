@@ -8,6 +8,8 @@ import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
 import type { Log } from '../shared/base/log.ts';
 import { bytesPerSecond } from '../shared/base/rate-plan.ts';
+import { ChunkCodec, plainHash } from '../shared/bundle/chunk-form.ts';
+import type { ContentKeys } from '../shared/bundle/content-key.ts';
 import { decide } from '../shared/bundle/decide.ts';
 import { chunkList } from '../shared/bundle/manifest.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
@@ -35,6 +37,7 @@ import { type AgentConfig, parseAddress } from './config.ts';
 import { Counter } from './confirm/counter.ts';
 import { Statements } from './confirm/statements.ts';
 import { renewalRoad } from './enrol/renew.ts';
+import { chunksByHash, decoded } from './fetch/decoded.ts';
 import { GatewaySlot } from './fetch/gateway-slot.ts';
 import { MetadataFailover } from './fetch/metadata-failover.ts';
 import { OwnFirst } from './fetch/own-first.ts';
@@ -123,7 +126,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   // What it does.
   const gateway = new GatewaySlot();
-  const shelf = new OwnShelf(device, () => acceptor.view, clock.calendar);
+  const contentKeys = (_manifestHash: string): ContentKeys => new Map();
+  const shelf = new OwnShelf(device, () => acceptor.view, clock.calendar, contentKeys);
   const sharing = new Sharing({ share: config.swarm.share, metered: config.swarm.metered, clock });
   const swarm = new Swarm({
     device,
@@ -148,7 +152,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       const list = chunkList(manifest);
       const together: ChunkFetcher = { fetch: (wanted, deliver, call) => swarm.fetch(manifestHash, list, wanted, deliver, call) };
       const others = withFallback(together, fetchOneByOne(gateway, 'gateway'), log);
-      const chunks = new OwnFirst(new OwnReleases(await handler.trees()), others);
+      const refs = chunksByHash(manifest);
+      const codec = new ChunkCodec(manifest, contentKeys(manifestHash));
+      // Before anything is fetched: without its keys nothing of it can be installed.
+      codec.requireKeys();
+      const plainOf = (hash: string): string => plainHash(refs.get(hash) ?? { hash, size: 0 });
+      const chunks = new OwnFirst(new OwnReleases(await handler.trees()), decoded(others, refs, codec), plainOf);
       return { chunks, bytes: () => chunks.bytes(), staged: (tree) => staged(shelf.stage(tree)) };
     },
     onProgress: (progress) => teller.tell(progress),

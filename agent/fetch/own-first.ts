@@ -10,15 +10,18 @@ import type { CallOptions, ChunkSource } from '../../shared/store/chunk-source.t
 export class OwnFirst implements ChunkFetcher {
   readonly #own: ChunkSource;
   readonly #rest: ChunkFetcher;
+  readonly #plainOf: (hash: string) => string;
   readonly #bytes: Record<ChunkOrigin, number> = { own: 0, peer: 0, gateway: 0 };
 
   /**
-   * @param own releases that stand on the device
-   * @param rest who is asked for what they do not hold
+   * @param own content of releases that stand on the device, by its own hash
+   * @param rest who is asked for what they do not hold, and gives content
+   * @param plainOf the hash of a chunk's content
    */
-  constructor(own: ChunkSource, rest: ChunkFetcher) {
+  constructor(own: ChunkSource, rest: ChunkFetcher, plainOf: (hash: string) => string = (hash) => hash) {
     this.#own = own;
     this.#rest = rest;
+    this.#plainOf = plainOf;
   }
 
   bytes(): { own: number; peer: number; gateway: number } {
@@ -28,7 +31,8 @@ export class OwnFirst implements ChunkFetcher {
   async fetch(wanted: ReadonlyMap<string, number>, deliver: Deliver, options: CallOptions = {}): Promise<void> {
     const rest = new Map(wanted);
     const counted: Deliver = async (hash, bytes, from) => {
-      this.#bytes[from] += bytes.length;
+      // As they would have crossed the network, so that the sources add up to what was missing.
+      this.#bytes[from] += wanted.get(hash) ?? bytes.length;
       await deliver(hash, bytes, from);
     };
     const take = async (hash: string, signal: AbortSignal): Promise<void> => {
@@ -42,9 +46,10 @@ export class OwnFirst implements ChunkFetcher {
   }
 
   async #take(hash: string, signal: AbortSignal): Promise<Buffer | undefined> {
-    if (!(await this.#own.has(hash, { signal }))) return undefined;
+    const plain = this.#plainOf(hash);
+    if (!(await this.#own.has(plain, { signal }))) return undefined;
     try {
-      return await this.#own.get(hash, { signal });
+      return await this.#own.get(plain, { signal });
     } catch {
       signal.throwIfAborted();
       // Damaged, changed or gone: it costs a fetch.

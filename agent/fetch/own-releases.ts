@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode, WardcastError } from '../../shared/base/errors.ts';
+import { plainHash } from '../../shared/bundle/chunk-form.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import type { CallOptions, ChunkSource } from '../../shared/store/chunk-source.ts';
 import type { InstalledTree } from '../handlers/directory.ts';
@@ -12,7 +13,7 @@ interface Place {
   readonly size: number;
 }
 
-/** Chunks read out of the files of releases that stand on the device. What a file really holds is proven at every read. */
+/** Content read out of the files of releases that stand on the device, by its own sha256. What a file really holds is proven at every read. */
 export class OwnReleases implements ChunkSource {
   readonly #places = new Map<string, Place>();
 
@@ -21,8 +22,10 @@ export class OwnReleases implements ChunkSource {
     for (const { manifest, directory } of trees) {
       for (const { path, chunks } of manifest.files) {
         let offset = 0;
-        for (const { hash, size } of chunks) {
-          if (only === undefined || only.has(hash)) this.#places.set(hash, { file: join(directory, path), offset, size });
+        for (const chunk of chunks) {
+          const { size } = chunk;
+          const plain = plainHash(chunk);
+          if (only === undefined || only.has(plain)) this.#places.set(plain, { file: join(directory, path), offset, size });
           offset += size;
         }
       }

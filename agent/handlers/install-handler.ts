@@ -15,7 +15,7 @@ export interface StageOptions extends CallOptions {
 export interface StagedChunks {
   /** It was verified and written. */
   has(hash: string): boolean;
-  /** Verified again; undefined when it is damaged or gone. */
+  /** Its content, verified again; undefined when it is damaged or gone. */
   read(hash: string): Promise<Buffer | undefined>;
 }
 
@@ -28,7 +28,7 @@ export interface InstallHandler {
   running(application: string, options?: CallOptions): Promise<InstalledRelease | undefined>;
   /** All applications that the handler finds installed. */
   inventory(options?: CallOptions): Promise<readonly InstalledRelease[]>;
-  /** Brings every file of the release next to the running one, verified and durable; fetches what is missing. @throws SPACE_SHORT, OBJECT_ABSENT, HASH_MISMATCH, MANIFEST_INVALID, STORAGE_FAILED */
+  /** Brings every file of the release next to the running one, verified and durable; fetches the content of what is missing. @throws SPACE_SHORT, OBJECT_ABSENT, HASH_MISMATCH, MANIFEST_INVALID, STORAGE_FAILED */
   stage(release: AcceptedRelease, chunks: ChunkFetcher, options?: StageOptions): Promise<void>;
   /** Makes the staged release the running one, atomically: afterwards it is the old or the new one, never a mix. @throws HOOK_FAILED, HOOK_TIMEOUT, BUSY: not now */
   activate(release: AcceptedRelease, options?: CallOptions): Promise<void>;

@@ -55,9 +55,9 @@ export class TreeWriter implements StagedChunks {
     this.signal = o.signal === undefined ? this.#stop.signal : AbortSignal.any([o.signal, this.#stop.signal]);
   }
 
-  /** Chunks that are still to come: hash → bytes. */
+  /** Chunks that are still to come: hash → bytes of the wire form. */
   get wanted(): Map<string, number> {
-    return new Map([...this.#lacking].map(([hash, places]) => [hash, places[0]?.size ?? 0]));
+    return new Map([...this.#lacking].map(([hash, places]) => [hash, places[0]?.wire ?? 0]));
   }
 
   /** Begins to finish the files that lack nothing, and copies chunks that stand at another place of the tree. */
@@ -77,7 +77,7 @@ export class TreeWriter implements StagedChunks {
   }
 
   /**
-   * Writes a chunk at all its places. Waits while many files are being finished, so that a slow disk slows the sources down.
+   * Writes a chunk's content at all its places. Waits while many files are being finished, so that a slow disk slows the sources down.
    * @throws HASH_MISMATCH, INTERNAL when nobody asked for it, what the disk throws
    */
   write(hash: string, bytes: Buffer): Promise<void> {
@@ -140,8 +140,8 @@ export class TreeWriter implements StagedChunks {
    * here saves reading them back. The others are hashed whole when they are complete: whatever a fetcher did, nothing is installed unproven.
    */
   #check(places: readonly Piece[], hash: string, bytes: Buffer): void {
-    const size = places[0]?.size ?? 0;
-    if (bytes.length === size && (places.every(({ file }) => file.chunks.length > 1) || sha256(bytes) === hash)) return;
+    const [place] = places;
+    if (bytes.length === place?.size && (places.every(({ file }) => file.chunks.length > 1) || sha256(bytes) === place.plain)) return;
     throw new WardcastError('HASH_MISMATCH', `A source gave ${bytes.length} bytes that are not the chunk the manifest names`, { context: { chunk: hash } });
   }
 

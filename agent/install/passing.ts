@@ -7,6 +7,7 @@ const PASSING: ReadonlySet<string> = new Set<ErrorCode>([
   'TLS_FAILED',
   'OBJECT_ABSENT',
   'OBJECT_TIMEOUT',
+  'CONTENT_KEY_ABSENT',
   'TIMEOUT',
   'PROTOCOL_VIOLATION',
   'BUSY',

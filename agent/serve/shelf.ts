@@ -3,7 +3,9 @@ import { isWardcastError } from '../../shared/base/errors.ts';
 import type { DeviceIdentity, Identity, Scope } from '../../shared/base/identity.ts';
 import { sameScope } from '../../shared/base/identity.ts';
 import { UPLOAD_CACHE_BYTES } from '../../shared/base/limits.ts';
-import { type ChunkList, chunkList } from '../../shared/bundle/manifest.ts';
+import { ChunkCodec, plainHash } from '../../shared/bundle/chunk-form.ts';
+import type { ContentKeys } from '../../shared/bundle/content-key.ts';
+import { type ChunkList, type ChunkRef, chunkList, type Manifest } from '../../shared/bundle/manifest.ts';
 import { type ServedBundle, withoutContent } from '../../shared/net/chunk-server.ts';
 import type { GroupView } from '../../shared/trust/client.ts';
 import { freshUntil } from '../../shared/trust/freshness.ts';
@@ -12,10 +14,16 @@ import type { InstalledTree } from '../handlers/directory.ts';
 import type { StagedChunks } from '../handlers/install-handler.ts';
 import { ChunkCache } from './chunk-cache.ts';
 
+interface Named {
+  readonly chunk: ChunkRef;
+  readonly manifest: Manifest;
+  readonly release: string;
+}
+
 interface Stock {
   readonly view: GroupView | undefined;
-  /** Every chunk of the bundle. */
-  readonly named: ReadonlySet<string>;
+  /** Every chunk of the bundle by its hash, and the release that it is read for. */
+  readonly named: ReadonlyMap<string, Named>;
   readonly manifests: ReadonlyMap<string, ChunkList>;
   readonly installed: OwnReleases;
 }
@@ -28,15 +36,25 @@ export class OwnShelf {
   readonly #device: DeviceIdentity;
   readonly #view: () => GroupView | undefined;
   readonly #clock: Pick<Clock, 'now'>;
+  readonly #keys: (manifestHash: string) => ContentKeys;
   readonly #cache = new ChunkCache(UPLOAD_CACHE_BYTES);
+  /** What this device's zstd packs otherwise than the release's signer did. */
+  readonly #otherwise = new Set<string>();
   #trees: readonly InstalledTree[] = [];
   #staged = new Set<StagedChunks>();
   #stock: Stock | undefined;
 
-  constructor(device: DeviceIdentity, view: () => GroupView | undefined, clock: Pick<Clock, 'now'>) {
+  /** @param keys of a release's content, as far as they are known */
+  constructor(
+    device: DeviceIdentity,
+    view: () => GroupView | undefined,
+    clock: Pick<Clock, 'now'>,
+    keys: (manifestHash: string) => ContentKeys = () => new Map(),
+  ) {
     this.#device = device;
     this.#clock = clock;
     this.#view = view;
+    this.#keys = keys;
   }
 
   /** What stands on the device has changed. */
@@ -60,7 +78,9 @@ export class OwnShelf {
   /** Is a chunk of the bundle on the device, as far as is known without reading it? */
   holds(hash: string): boolean {
     const { named, installed } = this.#stocked();
-    return named.has(hash) && (installed.holds(hash) || [...this.#staged].some((tree) => tree.has(hash)));
+    const known = named.get(hash);
+    if (known === undefined || this.#otherwise.has(hash)) return false;
+    return installed.holds(plainHash(known.chunk)) || [...this.#staged].some((tree) => tree.has(hash));
   }
 
   /** For the doors, which ask the policy whether `identity` may have it. */
@@ -85,12 +105,26 @@ export class OwnShelf {
   }
 
   async #read(hash: string): Promise<Buffer | undefined> {
+    const known = this.#stocked().named.get(hash);
+    const content = known === undefined ? undefined : await this.#content(hash, plainHash(known.chunk));
+    if (known === undefined || content === undefined) return undefined;
+    const { chunk, manifest, release } = known;
+    if (chunk.plain === undefined) return content;
+    const keys = this.#keys(release);
+    // Installed while it was entitled; what it may no longer read it does not pass on either.
+    if (chunk.key !== undefined && !keys.has(manifest.encryption?.keys[chunk.key] ?? '')) return undefined;
+    const wire = new ChunkCodec(manifest, keys).encode(content, chunk);
+    if (wire === undefined) this.#otherwise.add(hash);
+    return wire;
+  }
+
+  async #content(hash: string, plain: string): Promise<Buffer | undefined> {
     for (const tree of this.#staged) {
       const bytes = tree.has(hash) ? await tree.read(hash) : undefined;
       if (bytes !== undefined) return bytes;
     }
     try {
-      return await this.#stocked().installed.get(hash);
+      return await this.#stocked().installed.get(plain);
     } catch (error) {
       // A file that no longer holds it: absent, as for anything else this device has not got.
       if (isWardcastError(error, 'OBJECT_ABSENT') || isWardcastError(error, 'HASH_MISMATCH')) return undefined;
@@ -102,8 +136,13 @@ export class OwnShelf {
     const view = this.#view();
     if (this.#stock === undefined || this.#stock.view !== view) {
       const manifests = new Map([...(view?.manifests ?? [])].map(([hash, manifest]) => [hash, chunkList(manifest)]));
-      const named = new Set([...manifests.values()].flatMap(({ hashes }) => hashes));
-      this.#stock = { view, named, manifests, installed: new OwnReleases(this.#trees, named) };
+      const named = new Map<string, Named>();
+      for (const [release, manifest] of view?.manifests ?? []) {
+        for (const file of manifest.files) for (const chunk of file.chunks) named.set(chunk.hash, { chunk, manifest, release });
+      }
+      const plains = new Set([...named.values()].map(({ chunk }) => plainHash(chunk)));
+      this.#otherwise.clear();
+      this.#stock = { view, named, manifests, installed: new OwnReleases(this.#trees, plains) };
     }
     return this.#stock;
   }

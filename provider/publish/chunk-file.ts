@@ -4,13 +4,12 @@ import { open } from 'node:fs/promises';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { READ_SIZE } from '../../shared/base/limits.ts';
 import { Chunker } from '../../shared/bundle/chunker.ts';
-import { sha256 } from '../../shared/bundle/digest.ts';
 import type { ChunkRef, FileEntry } from '../../shared/bundle/manifest.ts';
 import type { FoundFile } from './walk.ts';
 
 export interface ChunkingOptions {
-  /** Takes every chunk; holds the reading back while it has no room. */
-  readonly keep: (hash: string, chunk: Buffer) => Promise<void>;
+  /** Takes the content of every chunk and says how the manifest names it; holds the reading back while it has no room. */
+  readonly keep: (content: Buffer) => Promise<ChunkRef>;
   readonly onBytes?: ((bytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -25,11 +24,7 @@ export async function chunkFile(found: FoundFile, options: ChunkingOptions): Pro
   const chunks: ChunkRef[] = [];
   let size = 0;
   const keep = async (pieces: readonly Buffer[]): Promise<void> => {
-    for (const piece of pieces) {
-      const hash = sha256(piece);
-      chunks.push({ hash, size: piece.length });
-      await options.keep(hash, piece);
-    }
+    for (const piece of pieces) chunks.push(await options.keep(piece));
   };
   // Never through a symlink that took the file's place since the walk.
   const handle = await open(found.file, constants.O_RDONLY | constants.O_NOFOLLOW);

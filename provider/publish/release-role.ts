@@ -71,7 +71,12 @@ export async function withdrawInRole(options: {
   return write(role, current.version + 1, rest);
 }
 
-async function readRole(options: RoleOptions): Promise<{ current: SignedRole | undefined; releases: ReleaseTarget[] }> {
+/** All releases that the newest role in the workspace lists, in its order. @throws METADATA_UNTRUSTED when it is not this key's */
+export async function signedReleases(options: Omit<RoleOptions, 'now'>): Promise<readonly ReleaseTarget[]> {
+  return (await readRole(options)).releases;
+}
+
+async function readRole(options: Omit<RoleOptions, 'now'>): Promise<{ current: SignedRole | undefined; releases: ReleaseTarget[] }> {
   const role = releaseRole(options.application);
   const folder = join(options.workspace, 'metadata');
   const found = await newestRole(folder, role);

@@ -7,8 +7,9 @@ import { makeDirectory, writeDurably } from '../../shared/store/durable-file.ts'
 import { openSigner } from '../../shared/trust/open-signer.ts';
 import type { SecretSource } from '../../shared/trust/secret-source.ts';
 import { chunkFile } from './chunk-file.ts';
+import { Packing } from './packing.ts';
 import { PutQueue } from './put-queue.ts';
-import { addToRole } from './release-role.ts';
+import { addToRole, signedReleases } from './release-role.ts';
 import { walkTree } from './walk.ts';
 
 export interface SignReleaseOptions {
@@ -22,6 +23,8 @@ export interface SignReleaseOptions {
   readonly secrets?: SecretSource | undefined;
   /** Gets `manifests/<hash>.json`, `chunks/xx/<hash>`, `metadata/<N>.release-<application>.json`. */
   readonly workspace: string;
+  /** Nobody but devices of groups that get the release can read it. */
+  readonly encrypt?: boolean | undefined;
   readonly hooks?: Hooks | undefined;
   readonly minimumAgent?: string | undefined;
   readonly sbom?: Manifest['sbom'];
@@ -45,6 +48,8 @@ export interface SignedRelease {
   /** Distinct chunks and their bytes. */
   readonly chunks: number;
   readonly chunkBytes: number;
+  /** Whether its chunks are encrypted. */
+  readonly encrypted: boolean;
   /** Those that the workspace did not hold from earlier releases. */
   readonly newChunks: number;
   readonly newBytes: number;
@@ -74,8 +79,17 @@ export async function signRelease(options: SignReleaseOptions): Promise<SignedRe
   };
   const puts = new PutQueue(store, options.signal);
   const files: FileEntry[] = [];
+  const { workspace, application, encrypt = false } = options;
+  const packing = await Packing.begin({
+    workspace,
+    store,
+    puts,
+    encrypt,
+    version: options.version,
+    signed: await signedReleases({ workspace, application, key }),
+  });
   try {
-    for (const found of tree.files) files.push(await chunkFile(found, { keep: (hash, chunk) => puts.add(hash, chunk), onBytes, signal: options.signal }));
+    for (const found of tree.files) files.push(await chunkFile(found, { keep: (content) => packing.keep(content), onBytes, signal: options.signal }));
   } finally {
     // Also after a failure: nothing of ours runs on behind the caller's back.
     await puts.drain();
@@ -88,6 +102,7 @@ export async function signRelease(options: SignReleaseOptions): Promise<SignedRe
     ...(options.minimumAgent === undefined ? {} : { minimumAgent: options.minimumAgent }),
     ...(options.sbom === undefined ? {} : { sbom: options.sbom }),
     hooks: options.hooks ?? {},
+    ...(packing.encryption === undefined ? {} : { encryption: packing.encryption }),
     files,
     links: tree.links,
   };
@@ -114,6 +129,7 @@ export async function signRelease(options: SignReleaseOptions): Promise<SignedRe
     bytes: total,
     chunks: sizes.size,
     chunkBytes: [...sizes.values()].reduce((sum, size) => sum + size, 0),
+    encrypted: packing.encryption !== undefined,
     newChunks: store.count - before.count,
     newBytes: store.bytes - before.bytes,
   };

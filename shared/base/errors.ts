@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   KEY_UNUSABLE: 'A key file is missing, unreadable or not what it should be',
   // delivery
   OBJECT_ABSENT: 'An object is unknown or not for us; the answer does not say which',
+  CONTENT_KEY_ABSENT: 'The key of an encrypted release is not here, or not for us',
   OBJECT_TIMEOUT: 'An object did not arrive in time',
   BUSY: 'Too much work is queued; ask again later',
   // installing

@@ -120,6 +120,16 @@ export const MAX_CONFIG = 1 * MiB;
 export const CHUNK_MIN = 16 * KiB;
 export const CHUNK_AVG = 64 * KiB;
 export const CHUNK_MAX = 256 * KiB;
+/** Of a chunk's wire form: content that does not compress, and the nonce and tag of its encryption. */
+export const MAX_WIRE_CHUNK = CHUNK_MAX + 28;
+/** zstd's own default: devices compress again what they pass on, at 200 MB/s and more; higher levels are a tenth as fast for 3 to 5 % less. */
+export const CHUNK_ZSTD_LEVEL = 3;
+/** A chunk that compresses by less than this share stays as it is: it would cost processor time on every device for nothing. */
+export const CHUNK_ZSTD_SAVES = 1 / 16;
+/** Earlier releases whose wire forms a new one takes over: the newest, and a few in case the last one was a detour. */
+export const REUSED_RELEASES = 3;
+/** Content keys that one release names: its own, and those of releases whose chunks it took over. A release with more has chunks sealed anew. */
+export const MAX_CONTENT_KEYS = 32;
 /** Bytes of a manifest: 100,000 files or 16 GiB in 64 KiB chunks fit. */
 export const MAX_MANIFEST = 64 * MiB;
 /** Bytes of a bundle: 1,000 releases with room. */

@@ -1,7 +1,8 @@
 import { WardcastError } from '../base/errors.ts';
 import { MAX_PATH } from '../base/limits.ts';
+import { plainHash, SEAL_BYTES } from './chunk-form.ts';
 import { sha256 } from './digest.ts';
-import type { FileEntry, LinkEntry, Manifest } from './manifest-shape.ts';
+import type { ChunkRef, FileEntry, LinkEntry, Manifest } from './manifest-shape.ts';
 import { checkPath, collisionKey } from './path.ts';
 
 const EMPTY = sha256(new Uint8Array());
@@ -22,23 +23,53 @@ export function checkManifest(manifest: Manifest): void {
 }
 
 function checkSums(manifest: Manifest): void {
-  const sizes = new Map<string, number>();
+  const known = new Map<string, ChunkRef>();
+  const used = new Set<number>();
   let total = 0;
   for (const file of manifest.files) {
     let sum = 0;
-    for (const { hash, size } of file.chunks) {
-      sum += size;
-      const known = sizes.get(hash);
-      if (known !== undefined && known !== size) throw invalid(`The chunk ${hash} is listed with ${known} and with ${size} bytes`);
-      sizes.set(hash, size);
+    for (const chunk of file.chunks) {
+      sum += chunk.size;
+      const before = known.get(chunk.hash);
+      if (before === undefined) {
+        checkForm(chunk, manifest);
+        known.set(chunk.hash, chunk);
+        if (chunk.key !== undefined) used.add(chunk.key);
+      } else if (!sameChunk(before, chunk)) {
+        throw invalid(`The chunk ${chunk.hash} is listed twice, and differently: with ${before.size} and with ${chunk.size} bytes`);
+      }
     }
     if (sum !== file.size) throw invalid(`The sizes of ${quote(file.path)} do not add up: its chunks have ${sum} bytes, the file ${file.size}`);
     const [only] = file.chunks;
-    const known = only === undefined ? EMPTY : file.chunks.length === 1 ? only.hash : file.sha256;
-    if (known !== file.sha256) throw invalid(`The hash of ${quote(file.path)} disagrees with its only chunk`);
+    const certain = only === undefined ? EMPTY : file.chunks.length === 1 ? plainHash(only) : file.sha256;
+    if (certain !== file.sha256) throw invalid(`The hash of ${quote(file.path)} disagrees with its only chunk`);
     total += file.size;
   }
   if (total !== manifest.size) throw invalid(`The sizes do not add up: the files have ${total} bytes, the release ${manifest.size}`);
+  const keys = manifest.encryption?.keys ?? [];
+  if (new Set(keys).size !== keys.length) throw invalid('The manifest names a content key twice');
+  // The first one is the release's own, also when all its chunks came from earlier releases.
+  for (const index of keys.keys()) if (index > 0 && !used.has(index)) throw invalid(`No chunk is encrypted under content key ${index}`);
+}
+
+/** One wire form means one content, and an encrypted release is encrypted throughout. */
+function checkForm(chunk: ChunkRef, { encryption }: Manifest): void {
+  const { hash, size, wire, plain, key } = chunk;
+  const refuse = (why: string): WardcastError => invalid(`The wire form of chunk ${hash} cannot be: ${why}`);
+  if ((wire === undefined) !== (plain === undefined)) throw refuse('its size and the hash of its content come together or not at all');
+  if ((key === undefined) !== (encryption === undefined))
+    throw refuse(key === undefined ? 'the release is encrypted and it is not' : 'the release is not encrypted');
+  if (key !== undefined && key >= (encryption?.keys.length ?? 0)) throw refuse(`the release names no content key ${key}`);
+  if (wire === undefined) {
+    if (key !== undefined) throw refuse('what is encrypted has a hash of its content beside its own');
+    return;
+  }
+  if (plain === hash) throw refuse('it is not the content, and has its hash');
+  if (key === undefined ? wire >= size : wire <= SEAL_BYTES || wire > size + SEAL_BYTES) throw refuse(`${wire} bytes of it hold ${size} bytes of content`);
+}
+
+function sameChunk(a: ChunkRef, b: ChunkRef): boolean {
+  return a.size === b.size && a.wire === b.wire && a.plain === b.plain && a.key === b.key;
 }
 
 type Kind = 'file' | 'link' | 'directory';

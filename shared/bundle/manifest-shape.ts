@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CHUNK_MAX, MAX_FILE_SIZE, MAX_HOOK_TIMEOUT, MAX_RELEASE_SIZE, MAX_URL } from '../base/limits.ts';
+import { CHUNK_MAX, MAX_CONTENT_KEYS, MAX_FILE_SIZE, MAX_HOOK_TIMEOUT, MAX_RELEASE_SIZE, MAX_URL, MAX_WIRE_CHUNK } from '../base/limits.ts';
 import { HashText, IdText, VersionText } from './strict-json.ts';
 
 /** A release's list of files: what its vendor signs, docs/bundle-format.md. */
@@ -15,6 +15,8 @@ export interface Manifest {
   /** Software bill of materials: a file of the release, or an https address; and its sha256. */
   readonly sbom?: { readonly path?: string; readonly url?: string; readonly sha256: string };
   readonly hooks: Hooks;
+  /** Its chunks are encrypted: the ids of their content keys, see content-key.ts. */
+  readonly encryption?: { readonly keys: readonly string[] };
   /** In ascending order of path (code units). */
   readonly files: readonly FileEntry[];
   readonly links: readonly LinkEntry[];
@@ -38,9 +40,18 @@ export interface FileEntry {
   /** In order; an empty file has none. */
   readonly chunks: readonly ChunkRef[];
 }
+/** A piece of a file, and the wire form it travels in: see chunk-form.ts. */
 export interface ChunkRef {
+  /** sha256 of the wire form. */
   readonly hash: string;
+  /** Bytes of content. */
   readonly size: number;
+  /** Bytes of the wire form; absent, with `plain`, where the content is its own. */
+  readonly wire?: number;
+  /** sha256 of the content. */
+  readonly plain?: string;
+  /** It is encrypted: under which key of `encryption.keys`. */
+  readonly key?: number;
 }
 /** A symlink that provably stays in the tree: its target is a listed file or directory, never another link or a directory above the link. */
 export interface LinkEntry {
@@ -50,6 +61,17 @@ export interface LinkEntry {
 }
 
 const Bytes = z.int().min(0);
+export const ChunkShape = z.strictObject({
+  hash: HashText,
+  size: z.int().min(1).max(CHUNK_MAX),
+  wire: z.int().min(1).max(MAX_WIRE_CHUNK).exactOptional(),
+  plain: HashText.exactOptional(),
+  key: z
+    .int()
+    .min(0)
+    .max(MAX_CONTENT_KEYS - 1)
+    .exactOptional(),
+});
 const HookShape = z.strictObject({ path: z.string(), timeoutMs: z.int().min(1).max(MAX_HOOK_TIMEOUT).exactOptional() });
 export const ManifestShape = z.strictObject({
   format: z.literal(1),
@@ -73,13 +95,14 @@ export const ManifestShape = z.strictObject({
     check: HookShape.exactOptional(),
     rollback: HookShape.exactOptional(),
   }),
+  encryption: z.strictObject({ keys: z.array(HashText).min(1).max(MAX_CONTENT_KEYS) }).exactOptional(),
   files: z.array(
     z.strictObject({
       path: z.string(),
       size: Bytes.max(MAX_FILE_SIZE),
       mode: z.union([z.literal(0o644), z.literal(0o755)], { error: (issue) => whyMode(issue.input) }),
       sha256: HashText,
-      chunks: z.array(z.strictObject({ hash: HashText, size: z.int().min(1).max(CHUNK_MAX) })),
+      chunks: z.array(ChunkShape),
     }),
   ),
   links: z.array(z.strictObject({ path: z.string(), link: z.string() })),

@@ -1,6 +1,7 @@
 import { WardcastError } from '../base/errors.ts';
 import { MAX_CHUNKS, MAX_FILES, MAX_MANIFEST } from '../base/limits.ts';
 import { canonicalJson } from './canonical.ts';
+import { wireSize } from './chunk-form.ts';
 import { checkManifest } from './manifest-check.ts';
 import { type Manifest, ManifestShape } from './manifest-shape.ts';
 import { checkShape, parseJson } from './strict-json.ts';
@@ -35,17 +36,17 @@ export function printManifest(manifest: Manifest): Buffer {
   return bytes;
 }
 
-/** Every chunk of the release once: hash → size in bytes. */
+/** Every chunk of the release once: hash → bytes of its wire form. */
 export function chunkSizes(manifest: Manifest): Map<string, number> {
   const sizes = new Map<string, number>();
-  for (const file of manifest.files) for (const chunk of file.chunks) sizes.set(chunk.hash, chunk.size);
+  for (const file of manifest.files) for (const chunk of file.chunks) sizes.set(chunk.hash, wireSize(chunk));
   return sizes;
 }
 
 /** The chunks of a release in the order that the swarm numbers them by: each once, at its first place. */
 export interface ChunkList {
   readonly hashes: readonly string[];
-  /** Bytes of each. */
+  /** Bytes of each one's wire form. */
   readonly sizes: readonly number[];
 }
 

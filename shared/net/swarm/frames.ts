@@ -1,5 +1,5 @@
 import { WardcastError } from '../../base/errors.ts';
-import { CHUNK_MAX, MAX_CHUNKS, MAX_FRAME_INDEXES } from '../../base/limits.ts';
+import { MAX_CHUNKS, MAX_FRAME_INDEXES, MAX_WIRE_CHUNK } from '../../base/limits.ts';
 import { Bitfield } from './bitfield.ts';
 
 /** The application protocol (ALPN) that speaks these frames. */
@@ -57,7 +57,7 @@ const BODY: Readonly<Record<Type, readonly [number, number]>> = {
   ask: [INDEX, INDEX * MAX_FRAME_INDEXES],
   cancel: [INDEX, INDEX * MAX_FRAME_INDEXES],
   any: [4, 4],
-  chunk: [INDEX + 1, INDEX + CHUNK_MAX],
+  chunk: [INDEX + 1, INDEX + MAX_WIRE_CHUNK],
   absent: [INDEX + 1, INDEX + 1],
   leave: [0, 0],
   got: [INDEX, INDEX],

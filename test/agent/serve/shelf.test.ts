@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { OwnShelf } from '../../../agent/serve/shelf.ts';
 import type { Bundle } from '../../../shared/bundle/bundle.ts';
+import { type ContentKeys, contentKeyId, newContentKey } from '../../../shared/bundle/content-key.ts';
 import type { GroupView } from '../../../shared/trust/client.ts';
 import { DEVICE_A, DEVICE_A2 } from '../../support/broker-rig.ts';
 import { bytesOf } from '../../support/files.ts';
@@ -99,5 +100,51 @@ describe("a device's shelf", () => {
     await writeFile(join(tree.directory, 'a'), Buffer.alloc(200_000));
     expect(await shelf.find(DEVICE_A2, DEVICE_A)?.chunk(firstOf(one))).toBeUndefined();
     expect(shelf.holds(firstOf(one))).toBe(false);
+  });
+
+  it('makes the wire form of compressed content again', async () => {
+    const release = madeRelease({ files: { a: 'to be compressed, '.repeat(20_000), b: bytesOf('b', 100_000) }, form: 'compressed' });
+    const shelf = shelfOf(viewOf(release));
+    shelf.restock([await installed(release)]);
+    const served = shelf.find(DEVICE_A2, DEVICE_A);
+    for (const [hash, wire] of release.chunks) expect(await served?.chunk(hash)).toEqual(wire);
+  });
+
+  it('makes the wire form of an encrypted release again while it has the key, and gives nothing of it when it has not', async () => {
+    const key = newContentKey();
+    const release = madeRelease({ files: { a: 'to be compressed, '.repeat(20_000), b: bytesOf('b', 100_000) }, form: { sealedUnder: key } });
+    const known: { keys: ContentKeys } = { keys: new Map([[contentKeyId(key), key]]) };
+    const tree = await installed(release);
+    const shelf = new OwnShelf(
+      DEVICE_A,
+      () => viewOf(release),
+      clock,
+      (manifest) => (manifest === release.manifestHash ? known.keys : new Map()),
+    );
+    shelf.restock([tree]);
+    for (const [hash, wire] of release.chunks) expect(await shelf.find(DEVICE_A2, DEVICE_A)?.chunk(hash)).toEqual(wire);
+    known.keys = new Map([[contentKeyId(newContentKey()), newContentKey()]]);
+    shelf.restock([tree]);
+    for (const hash of release.chunks.keys()) expect(await shelf.find(DEVICE_A2, DEVICE_A)?.chunk(hash)).toBeUndefined();
+  });
+
+  it('gives up on a chunk that another zstd packed otherwise, and goes on with the rest', async () => {
+    const plain = madeRelease({ files: { a: 'to be compressed, '.repeat(20_000), b: bytesOf('b', 100_000) }, form: 'compressed' });
+    const [file, ...others] = plain.manifest.files;
+    const [first, ...rest] = file?.chunks ?? [];
+    if (file === undefined || first?.wire === undefined) throw new Error('nothing was compressed');
+    // As if its signer's zstd had made these bytes.
+    const otherwise = { ...first, hash: 'e'.repeat(64) };
+    const manifest = { ...plain.manifest, files: [{ ...file, chunks: [otherwise, ...rest.filter(({ hash }) => hash !== first.hash)] }, ...others] };
+    const release = { ...plain, manifest };
+    const shelf = shelfOf(viewOf(release));
+    shelf.restock([await installed(release)]);
+    const served = shelf.find(DEVICE_A2, DEVICE_A);
+    expect(shelf.holds(otherwise.hash)).toBe(true);
+    expect(await served?.chunk(otherwise.hash)).toBeUndefined();
+    // From now on it says so before it is asked.
+    expect(shelf.holds(otherwise.hash)).toBe(false);
+    const incompressible = others[0]?.chunks[0]?.hash ?? '';
+    expect(await served?.chunk(incompressible)).toEqual(plain.chunks.get(incompressible));
   });
 });

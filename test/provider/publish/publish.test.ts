@@ -4,11 +4,14 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ceremonyLayout, createKeys, delegateApplication } from '../../../provider/publish/ceremony.ts';
+import { contentKeysOf } from '../../../provider/publish/packing.ts';
 import { withdrawInRole } from '../../../provider/publish/release-role.ts';
 import { signRelease } from '../../../provider/publish/sign-release.ts';
 import { walkTree } from '../../../provider/publish/walk.ts';
+import { ChunkCodec } from '../../../shared/bundle/chunk-form.ts';
+import type { ContentKeys } from '../../../shared/bundle/content-key.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
-import { parseManifest } from '../../../shared/bundle/manifest.ts';
+import { chunkSizes, type Manifest, parseManifest } from '../../../shared/bundle/manifest.ts';
 import { releasesIn, verifyReleaseRole } from '../../../shared/trust/inspect.ts';
 import { seededRandom } from '../../support/random.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
@@ -29,6 +32,17 @@ async function workshop(): Promise<{ tree: string; workspace: string; pki: strin
   symlinkSync('../bin/run', join(tree, 'data/run'));
   const layout = ceremonyLayout(pki);
   return { tree, workspace: join(base, 'workspace'), pki, keyFile: join(layout.offline, 'release-viewer.pem'), metadata: layout.metadata };
+}
+
+function manifestIn(workspace: string, hash: string): Manifest {
+  return parseManifest(readFileSync(join(workspace, 'manifests', `${hash}.json`)));
+}
+
+/** A file as a device makes it of the wire forms in the workspace. */
+function contentOf(workspace: string, manifest: Manifest, path: string, keys: ContentKeys): Buffer {
+  const codec = new ChunkCodec(manifest, keys);
+  const chunks = manifest.files.find((file) => file.path === path)?.chunks ?? [];
+  return Buffer.concat(chunks.map((chunk) => codec.decode(readFileSync(join(workspace, 'chunks', chunk.hash.slice(0, 2), chunk.hash)), chunk)));
 }
 
 describe('signing a release', () => {
@@ -76,6 +90,58 @@ describe('signing a release', () => {
     expect(releasesIn('viewer', readFileSync(second.roleFile)).map(({ version }) => version)).toEqual(['1.0.0', '1.1.0']);
     writeFileSync(join(tree, 'bin/run'), 'other', { mode: 0o755 });
     await expect(sign('1.1.0')).rejects.toThrow(coded('CONFLICT', 'other content'));
+  });
+
+  it('compresses what gets smaller by it, and takes over what an earlier release holds', async () => {
+    const { tree, workspace, keyFile } = await workshop();
+    const text = 'a line that comes again and again\n'.repeat(20_000);
+    writeFileSync(join(tree, 'data/text'), text);
+    const sign = (version: string) => signRelease({ directory: tree, application: 'viewer', version, keyFile, workspace });
+    const first = await sign('1.0.0');
+    expect(first.bytes - first.chunkBytes).toBeGreaterThan(text.length * 0.9);
+    const manifest = manifestIn(workspace, first.manifest);
+    expect(contentOf(workspace, manifest, 'data/text', new Map()).toString()).toBe(text);
+    expect(manifest.files.find(({ path }) => path === 'data/large')?.chunks.every(({ wire }) => wire === undefined)).toBe(true);
+    writeFileSync(join(tree, 'data/text'), `${text}and one more`);
+    expect((await sign('1.1.0')).newChunks).toBeLessThanOrEqual(2);
+  });
+
+  it('encrypts under a key of its own, takes over what earlier releases hold with their keys, and gives the same again', async () => {
+    const { tree, workspace, keyFile } = await workshop();
+    writeFileSync(join(tree, 'data/text'), 'nobody else may read this sentence\n'.repeat(3000));
+    const sign = (version: string, encrypt = true) => signRelease({ directory: tree, application: 'viewer', version, keyFile, workspace, encrypt });
+    const first = await sign('1.0.0');
+    expect(await sign('1.0.0')).toEqual({ ...first, newBytes: 0, newChunks: 0 });
+    writeFileSync(join(tree, 'data/more'), 'and this one not either\n'.repeat(3000));
+    const second = await sign('1.1.0');
+    expect(second).toMatchObject({ encrypted: true, newChunks: 1 });
+    expect(await sign('1.1.0')).toMatchObject({ manifest: second.manifest, newChunks: 0 });
+    const [one, two] = [manifestIn(workspace, first.manifest), manifestIn(workspace, second.manifest)];
+    expect(one.encryption?.keys).toHaveLength(1);
+    expect(two.encryption?.keys).toHaveLength(2);
+    expect(two.encryption?.keys[1]).toBe(one.encryption?.keys[0]);
+    for (const hash of chunkSizes(two).keys()) {
+      expect(readFileSync(join(workspace, 'chunks', hash.slice(0, 2), hash)).includes('sentence')).toBe(false);
+    }
+    const keys = await contentKeysOf(workspace, two);
+    for (const { path } of two.files) expect(contentOf(workspace, two, path, keys).equals(readFileSync(join(tree, path)))).toBe(true);
+    for (const id of keys.keys()) expect(statSync(join(workspace, 'content-keys', id)).mode & 0o777).toBe(0o600);
+    // In the clear there is nothing to take over from, and the other way round.
+    const clear = await sign('1.2.0', false);
+    expect(clear.newChunks).toBe(clear.chunks);
+    expect((await sign('1.3.0')).newChunks).toBe(0);
+  });
+
+  it('refuses to hand on a content key that was lost or altered in the workspace', async () => {
+    const { tree, workspace, keyFile } = await workshop();
+    const signed = await signRelease({ directory: tree, application: 'viewer', version: '1.0.0', keyFile, workspace, encrypt: true });
+    const manifest = manifestIn(workspace, signed.manifest);
+    const file = join(workspace, 'content-keys', manifest.encryption?.keys[0] ?? '');
+    chmodSync(file, 0o600);
+    writeFileSync(file, Buffer.alloc(32));
+    await expect(contentKeysOf(workspace, manifest)).rejects.toThrow(coded('KEY_UNUSABLE'));
+    rmSync(file);
+    await expect(contentKeysOf(workspace, manifest)).rejects.toThrow(coded('NOT_FOUND', 'content key'));
   });
 
   it('withdraws a release in the role', async () => {

@@ -28,6 +28,17 @@ function parse(value: unknown): Manifest {
   return parseManifest(canonicalJson(JSON.parse(JSON.stringify(value))));
 }
 
+const KEY = sha256(Buffer.from('a content key'));
+/** A release of one file with these things said about the wire form of its chunk. */
+const packed = (form: object): Partial<Manifest> => {
+  const chunk = { hash: sha256(Buffer.from('wire')), size: 6, ...('plain' in form || 'wire' in form ? {} : { hash: sha256(Buffer.from('packed')) }), ...form };
+  return { files: [{ ...file('a', 'packed'), chunks: [chunk] }] };
+};
+const secret = (form: object): Partial<Manifest> => ({
+  ...packed({ wire: 34, plain: sha256(Buffer.from('packed')), key: 0, ...form }),
+  encryption: { keys: [KEY] },
+});
+
 const code = (name: string, why = ''): unknown => expect.objectContaining({ code: name, message: expect.stringContaining(why) });
 
 const name = fc.stringMatching(/^[a-z0-9]{1,8}$/).filter((n) => !/^(con|prn|aux|nul|com\d|lpt\d)$/.test(n));
@@ -113,6 +124,15 @@ describe('release manifests', () => {
       ['a decomposed path', { files: [file('e\u0301')] }, 'PATH_UNSAFE', 'normal form'],
       ['a file that is also a directory', { files: [file('a'), file('a/b')] }, 'PATH_COLLISION', 'both'],
       ['a path that is too long', { files: [file(`${'d/'.repeat(600)}x`)] }, 'PATH_UNSAFE', 'longer'],
+      ['a wire form without the hash of its content', packed({ wire: 3 }), 'MANIFEST_INVALID', 'come together'],
+      ['a wire form larger than the content', packed({ wire: 7, plain: sha256(Buffer.from('packed')) }), 'MANIFEST_INVALID', '7 bytes of it hold 6'],
+      ['a wire form of another content than the file', packed({ wire: 3, plain: sha256(Buffer.from('other')) }), 'MANIFEST_INVALID', 'its only chunk'],
+      ['an encrypted chunk in a clear release', packed({ wire: 34, plain: sha256(Buffer.from('packed')), key: 0 }), 'MANIFEST_INVALID', 'not encrypted'],
+      ['a clear chunk in an encrypted release', { ...packed({}), encryption: { keys: [KEY] } }, 'MANIFEST_INVALID', 'is encrypted and it is not'],
+      ['an encrypted chunk without its seal', secret({ wire: 28 }), 'MANIFEST_INVALID', '28 bytes of it hold 6'],
+      ['a key that is not listed', secret({ key: 1 }), 'MANIFEST_INVALID', 'no content key 1'],
+      ['a key that no chunk needs', { ...secret({}), encryption: { keys: [KEY, sha256(Buffer.from('k2'))] } }, 'MANIFEST_INVALID', 'content key 1'],
+      ['a key listed twice', { ...secret({}), encryption: { keys: [KEY, KEY] } }, 'MANIFEST_INVALID', 'twice'],
       ['chunks that do not add up', { files: [{ ...file('a'), size: 7 }] }, 'MANIFEST_INVALID', 'add up'],
       ['files that do not add up', { size: 1 }, 'MANIFEST_INVALID', 'add up'],
       ['a hash that is not its only chunk', { files: [{ ...file('a'), sha256: sha256(Buffer.from('b')) }] }, 'MANIFEST_INVALID', 'only chunk'],

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { isWardcastError } from '../../../../shared/base/errors.ts';
-import { CHUNK_MAX, MAX_CHUNKS, MAX_FRAME_INDEXES } from '../../../../shared/base/limits.ts';
+import { CHUNK_MAX, MAX_CHUNKS, MAX_FRAME_INDEXES, MAX_WIRE_CHUNK } from '../../../../shared/base/limits.ts';
 import { Bitfield } from '../../../../shared/net/swarm/bitfield.ts';
 import { type Frame, FrameReader, printChunkHead, printFrame } from '../../../../shared/net/swarm/frames.ts';
 
@@ -142,7 +142,7 @@ describe('frames of the swarm', () => {
   });
 
   it('are refused by their head alone, before memory is taken for them', () => {
-    expect(() => new FrameReader().push(printChunkHead(1, 1, CHUNK_MAX + 1).subarray(0, 7), () => undefined)).toThrow(violation);
+    expect(() => new FrameReader().push(printChunkHead(1, 1, MAX_WIRE_CHUNK + 1).subarray(0, 7), () => undefined)).toThrow(violation);
     const list = Buffer.alloc(7);
     list.writeUInt32BE(3 + 4 * (MAX_FRAME_INDEXES + 1), 0);
     list.writeUInt8(2, 4);
