@@ -49,6 +49,8 @@ import { Installer } from './install/installer.ts';
 import { Journal, journalTables } from './install/journal.ts';
 import { LeftBehind } from './install/left-behind.ts';
 import { Scheduler } from './install/scheduler.ts';
+import { KeyAsking } from './keys/asking.ts';
+import { Keyring } from './keys/keyring.ts';
 import { type Address, type Connection, isOwnGateway, locate } from './locate.ts';
 import { AgentTally, agentMetrics } from './metrics.ts';
 import { ProgressTeller } from './progress.ts';
@@ -105,7 +107,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     scope: device,
     highest: numbers,
     timekeeper,
-    believed: ({ bundle }) => revocations.learn(device.group, revocationsOf(bundle)),
+    believed: ({ bundle }) => {
+      revocations.learn(device.group, revocationsOf(bundle));
+      keyAsking.look();
+    },
     log,
   });
 
@@ -126,7 +131,21 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
 
   // What it does.
   const gateway = new GatewaySlot();
-  const contentKeys = (_manifestHash: string): ContentKeys => new Map();
+  const keyring = await Keyring.open({ directory: config.data, scope: device, log });
+  const contentKeys = (manifestHash: string): ContentKeys => keyring.contentKeys(acceptor.view?.bundle, manifestHash);
+  const keyAsking = new KeyAsking({
+    device,
+    credentials,
+    keyring,
+    wanted: () => acceptor.view?.bundle.groupKey,
+    send: (question) => session?.askGroupKeys(question),
+    onKey: () => scheduler.wake(),
+    clock,
+    log,
+    random,
+    signal,
+  });
+  stack.defer(() => keyAsking.idle());
   const shelf = new OwnShelf(device, () => acceptor.view, clock.calendar, contentKeys);
   const sharing = new Sharing({ share: config.swarm.share, metered: config.swarm.metered, clock });
   const swarm = new Swarm({
@@ -279,6 +298,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
         if (await statements.receive(payload)) await statements.stateInventory();
       },
       onTime: (payload) => timekeeper.answered(payload),
+      onGroupKeys: (payload) => keyAsking.answered(payload),
       onPeers: ({ peers, ...told }) => {
         // The gateway's word beside the bundle's: it can shut this device's doors and open none.
         revocations.learn('gateway', revocationsOf({ customer: device.customer, group: device.group, ...told }));
@@ -291,6 +311,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       gateway.connect([https, new ObjectChunkSource({ puller, group: device.group })]);
       swarm.gatewayAt({ host, port });
       const stopAsking = timekeeper.connected((question) => mine.askTime(question));
+      keyAsking.look();
       try {
         await mine.greet();
         await statements.resend();

@@ -4,7 +4,7 @@ import type { DeviceIdentity } from '../shared/base/identity.ts';
 import { MAX_CONTROL_MESSAGE } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
-import { DeviceHello, Offer, Peers, type Progress, Refused, type TimeQuestion } from '../shared/wire/messages.ts';
+import { DeviceHello, Offer, Peers, type Progress, Refused, type SignedKeyQuestion, type TimeQuestion } from '../shared/wire/messages.ts';
 import { announce, down, up } from '../shared/wire/topics.ts';
 
 export interface SessionHandlers {
@@ -13,6 +13,8 @@ export interface SessionHandlers {
   /** Returns when it is handled durably. */
   readonly onReceipt: (payload: Buffer) => Promise<void>;
   readonly onTime: (payload: Buffer) => void;
+  /** Returns when it is handled durably. */
+  readonly onGroupKeys: (payload: Buffer) => Promise<void>;
   readonly onPeers: (told: z.infer<typeof Peers>) => void;
 }
 
@@ -59,6 +61,13 @@ export class Session {
     });
   }
 
+  askGroupKeys(question: SignedKeyQuestion): void {
+    const { link, device, signal, log } = this.#o;
+    link.publish(up(device, 'key'), Buffer.from(JSON.stringify(question)), { signal }).catch((error: unknown) => {
+      log.debug('key.unasked', { error });
+    });
+  }
+
   /** Ends when the session's signal aborts. Subscribe first, greet then: nothing that is answered can be missed. */
   async listen(): Promise<void> {
     const { link, device, signal } = this.#o;
@@ -66,6 +75,7 @@ export class Session {
       down(device, 'offer'),
       down(device, 'receipt'),
       down(device, 'time'),
+      down(device, 'key'),
       down(device, 'refused'),
       announce(device, 'offer'),
       announce(device, 'peers'),
@@ -82,7 +92,7 @@ export class Session {
   }
 
   async #hear({ topic, payload }: Delivery): Promise<void> {
-    const { device, log, onOffer, onReceipt, onTime, onPeers } = this.#o;
+    const { device, log, onOffer, onReceipt, onTime, onGroupKeys, onPeers } = this.#o;
     if (payload.length > MAX_CONTROL_MESSAGE) {
       log.warn('message.too-long', { topic, bytes: payload.length });
       return;
@@ -93,6 +103,8 @@ export class Session {
       case down(device, 'time'):
         onTime(payload);
         return;
+      case down(device, 'key'):
+        return await onGroupKeys(payload);
       case down(device, 'offer'):
       case announce(device, 'offer'): {
         const offer = this.#read(Offer, topic, payload);

@@ -49,6 +49,7 @@ const running = mine.map((credentials) => {
       onOffer: () => undefined,
       onReceipt: async () => undefined,
       onTime: () => undefined,
+      onGroupKeys: async () => undefined,
       onPeers: (peers) => {
         peersHeard.lists++;
         peersHeard.peers += peers.peers.length;

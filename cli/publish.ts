@@ -35,6 +35,7 @@ export async function publishRelease(
   options: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
 ): Promise<PublishedRelease> {
   const params = { application: release.application, version: release.version, manifest: release.manifest, role: release.role.toString('base64') };
+  const keys = release.contentKeys.map((key) => key.toString('base64'));
   let { missing, more } = await provider.offer(params);
   let done = 0;
   // It names the manifest first, then so many chunks at a time.
@@ -44,7 +45,7 @@ export async function publishRelease(
     // What the manifest's share is of the whole is not known until it is there.
     const onProgress = missing[0] === release.manifest ? undefined : (now: number) => options.onProgress?.(before + now, total);
     await uploadAll(provider, release, missing, options.signal, onProgress);
-    const answer = await provider.publish(params);
+    const answer = await provider.publish(keys.length === 0 ? params : { ...params, contentKeys: keys });
     if (answer.release !== null) return answer.release;
     const still = new Set(answer.missing);
     const stored = missing.filter((hash) => !still.has(hash)).length;

@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
+import { contentKeysOf } from '../provider/publish/packing.ts';
 import { newestRole } from '../provider/publish/role-files.ts';
 import { systemCode, WardcastError } from '../shared/base/errors.ts';
 import { sha256 } from '../shared/bundle/digest.ts';
+import { parseManifest } from '../shared/bundle/manifest.ts';
 import { releasesIn } from '../shared/trust/inspect.ts';
 import { releaseRole } from '../shared/trust/roles.ts';
 
@@ -14,6 +16,8 @@ export interface ReadyRelease {
   readonly manifest: string;
   /** The newest `release-<application>` metadata. */
   readonly role: Buffer;
+  /** Of an encrypted release: what opens it, for the provider's eyes alone. */
+  readonly contentKeys: readonly Buffer[];
   /** The bytes of an object of this workspace, verified against its hash. @throws NOT_FOUND, HASH_MISMATCH, STORAGE_FAILED */
   object(hash: string): Promise<Buffer>;
 }
@@ -35,7 +39,8 @@ export async function readSignedRelease(workspace: string, application: string, 
       remedy: 'Sign the release again in a fresh workspace.',
     });
   };
-  return { application, version, manifest, role: role.bytes, object };
+  const contentKeys = [...(await contentKeysOf(workspace, parseManifest(await object(manifest)))).values()];
+  return { application, version, manifest, role: role.bytes, contentKeys, object };
 }
 
 async function read(file: string): Promise<Buffer> {

@@ -56,6 +56,7 @@ import { Seeder } from './seed/seeder.ts';
 import { Seen, SeenRecord } from './seen/seen.ts';
 import { Bundles } from './serve/bundles.ts';
 import { Devices } from './serve/devices.ts';
+import { KeyRelay } from './serve/key-relay.ts';
 import { TimeRelay } from './serve/time-relay.ts';
 import { Uplink } from './uplink.ts';
 
@@ -211,7 +212,15 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log,
   });
   const times = new TimeRelay({ send: (question) => uplink.time(question), lineUp: () => uplink.up, clock, signal });
+  const groupKeys = new KeyRelay({
+    send: (questions) => uplink.groupKeys(questions),
+    lineUp: () => uplink.up,
+    deliver: (device, answer) => devices.groupKeys(device, answer),
+    site,
+    log,
+  });
   const devices = new Devices({
+    groupKeys: (device, question) => groupKeys.ask(device, question),
     time: (who, question, reply) => times.ask(who, question, reply),
     broker,
     objects,
@@ -299,9 +308,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await devices.receipt(device, bytes);
     },
     time: (bytes) => times.answered(bytes),
+    groupKeys: (bytes) => groupKeys.answered(bytes),
     enrolled: (reply) => enrolments.answered(reply),
     lineUp: () => {
       times.lineUp();
+      groupKeys.lineUp();
       stopAsking = timekeeper.connected((question) => times.ask(identityPath(gateway), question, (answer) => timekeeper.answered(printMessage(answer))));
       forwarder.lineUp();
       seen.touch();

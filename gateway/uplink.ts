@@ -6,7 +6,17 @@ import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
 import { openReceipts } from '../shared/net/receipts.ts';
 import { type EnrolForward, EnrolReply } from '../shared/wire/enrol.ts';
-import { type GatewayHello, Offer, type Progress, type Receipt, type Receipts, Refused, type Seen, type TimeQuestion } from '../shared/wire/messages.ts';
+import {
+  type GatewayHello,
+  type KeyQuestions,
+  Offer,
+  type Progress,
+  type Receipt,
+  type Receipts,
+  Refused,
+  type Seen,
+  type TimeQuestion,
+} from '../shared/wire/messages.ts';
 import { down, parseDown, up } from '../shared/wire/topics.ts';
 import { printMessage, readMessage } from './message.ts';
 
@@ -23,6 +33,8 @@ interface Options {
   readonly receipt: (device: DeviceIdentity, receipt: Receipt, bytes: Buffer) => Promise<void>;
   /** What came as an answer about the time, unverified. */
   readonly time: (bytes: Buffer) => void;
+  /** What came as answers about group keys, for their devices alone to read. */
+  readonly groupKeys: (bytes: Buffer) => void;
   /** What the provider says to somebody who asked for a certificate. */
   readonly enrolled: (reply: EnrolReply) => void;
   readonly lineUp: () => void;
@@ -30,6 +42,9 @@ interface Options {
   readonly clock: Clock;
   readonly log: Log;
 }
+
+/** Its own verbs only: the object puller listens to the others. */
+const HEARD = ['offer', 'receipt', 'time', 'key', 'enrolled', 'refused'] as const;
 
 /** The gateway's side of the one line outside: says what it holds at every connect, hears offers and receipts. */
 export class Uplink {
@@ -47,9 +62,9 @@ export class Uplink {
   /** Until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { link, gateway, log } = this.#o;
-    // Its own verbs only: the object puller listens to the others. Subscribed before the hello that is answered there.
+    // Subscribed before the hello that is answered there.
     const deliveries = link.subscribe(
-      [down(gateway, 'offer'), down(gateway, 'receipt'), down(gateway, 'time'), down(gateway, 'enrolled'), down(gateway, 'refused')],
+      HEARD.map((verb) => down(gateway, verb)),
       { signal },
     );
     const stop = link.onState((state, reason) => this.#onState(state, reason));
@@ -92,6 +107,11 @@ export class Uplink {
     this.#say('seen', seen, 1);
   }
 
+  /** Resolves when the provider has handled them; what it answers comes back as `key`. @throws CONNECTION_LOST */
+  groupKeys(questions: KeyQuestions): Promise<void> {
+    return this.#o.link.publish(up(this.#o.gateway, 'key'), printMessage(questions));
+  }
+
   /** Asks the provider for the time; lost when the line is down. */
   time(question: TimeQuestion): void {
     this.#say('time', question, 1);
@@ -128,6 +148,9 @@ export class Uplink {
         break;
       case 'time':
         this.#o.time(delivery.payload);
+        break;
+      case 'key':
+        this.#o.groupKeys(delivery.payload);
         break;
       case 'enrolled':
         this.#o.enrolled(readMessage(EnrolReply, delivery.payload));

@@ -1,5 +1,5 @@
 import type { Scope } from '../shared/base/identity.ts';
-import type { Bundle, BundleRelease, Revoked } from '../shared/bundle/bundle.ts';
+import type { Bundle, BundleRelease, GroupKeyRef, Revoked } from '../shared/bundle/bundle.ts';
 
 /** What the plan looks at. Plain values: the same snapshot gives the same plan. */
 export interface Snapshot {
@@ -12,6 +12,8 @@ export interface PublishedRelease {
   /** Bytes of the manifest. */
   readonly size: number;
   readonly withdrawn: boolean;
+  /** Ids of its content keys; absent: it is not encrypted. */
+  readonly contentKeys?: readonly string[] | undefined;
 }
 export interface GroupSnapshot extends Scope {
   /** All current versions of the group at all sites; one for this site overrides the one for all. */
@@ -24,6 +26,8 @@ export interface GroupSnapshot extends Scope {
   readonly revoked?: readonly Revoked[];
   /** The oldest CA of the group that is still good. */
   readonly oldestCa?: number | undefined;
+  /** The group's key of now, needed where a current version is encrypted. */
+  readonly groupKey?: GroupKeyRef | undefined;
 }
 export interface CurrentVersion {
   readonly site: string | null;
@@ -39,7 +43,7 @@ export interface DeviceSnapshot {
   /** Application → manifest hash of what runs, as the device said; undefined: it has never spoken. */
   readonly running: ReadonlyMap<string, string> | undefined;
 }
-export type Content = Pick<Bundle, 'releases' | 'withdrawn' | 'revoked' | 'oldestCa'>;
+export type Content = Pick<Bundle, 'releases' | 'withdrawn' | 'revoked' | 'oldestCa' | 'groupKey'>;
 
 export interface Plan {
   /** Groups that need a new bundle. */
@@ -77,7 +81,10 @@ export function plan({ groups, releases }: Snapshot): Plan {
 }
 
 /** What a group at a site shall run, and what it must not activate any more. */
-export function contentFor(group: Pick<GroupSnapshot, 'site' | 'currents' | 'assigned' | 'revoked' | 'oldestCa'>, releases: Snapshot['releases']): Content {
+export function contentFor(
+  group: Pick<GroupSnapshot, 'site' | 'currents' | 'assigned' | 'revoked' | 'oldestCa' | 'groupKey'>,
+  releases: Snapshot['releases'],
+): Content {
   const wanted: BundleRelease[] = [];
   const withdrawn = new Map<string, { application: string; manifest: string }>();
   const isWithdrawn = (application: string, manifest: string): boolean =>
@@ -98,7 +105,17 @@ export function contentFor(group: Pick<GroupSnapshot, 'site' | 'currents' | 'ass
     withdrawn: [...withdrawn.values()].sort(byApplication),
     ...(group.revoked === undefined || group.revoked.length === 0 ? {} : { revoked: group.revoked.map(({ identity, until }) => ({ identity, until })) }),
     ...(group.oldestCa === undefined ? {} : { oldestCa: group.oldestCa }),
+    ...(group.groupKey === undefined || !wanted.some((one) => isEncrypted(one, releases)) ? {} : { groupKey: group.groupKey }),
   };
+}
+
+/** Does the group want an encrypted release at this site? Then it needs a key. */
+export function needsGroupKey(currents: readonly CurrentVersion[], site: string, releases: Snapshot['releases']): boolean {
+  return effective(currents, site).some(({ application, version }) => version !== null && isEncrypted({ application, version }, releases));
+}
+
+function isEncrypted({ application, version }: { application: string; version: string }, releases: Snapshot['releases']): boolean {
+  return releases.get(application)?.get(version)?.contentKeys !== undefined;
 }
 
 /** A group that nothing is assigned to needs a bundle all the same when somebody must be kept out. */
@@ -123,10 +140,17 @@ export function sameContent(a: Content, b: Content): boolean {
   return fingerprint(a) === fingerprint(b);
 }
 
-function fingerprint({ releases, withdrawn, revoked = [], oldestCa = 1 }: Content): string {
+function fingerprint({ releases, withdrawn, revoked = [], oldestCa = 1, groupKey }: Content): string {
   const wanted = releases.map((row) => [row.application, row.version, row.manifest, row.size, row.allowDowngrade].join(' ')).sort();
   const refused = revoked.map((row) => `${row.identity} ${row.until}`).sort();
-  return JSON.stringify([wanted, withdrawn.map((row) => `${row.application} ${row.manifest}`).sort(), refused, oldestCa]);
+  return JSON.stringify([
+    wanted,
+    withdrawn.map((row) => `${row.application} ${row.manifest}`).sort(),
+    refused,
+    oldestCa,
+    groupKey?.epoch,
+    groupKey?.commitment,
+  ]);
 }
 
 function byApplication(a: { application: string; manifest: string }, b: { application: string; manifest: string }): number {

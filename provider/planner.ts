@@ -3,9 +3,11 @@ import { toWardcastError } from '../shared/base/errors.ts';
 import { type Scope, scopePath } from '../shared/base/identity.ts';
 import { PLAN_DEBOUNCE, PLAN_RETRY_MAX, PLAN_RETRY_MIN } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
+import type { GroupKeyRef } from '../shared/bundle/bundle.ts';
 import type { Content, DeviceSnapshot, GroupSnapshot, Plan, PublishedRelease } from './plan.ts';
-import { plan } from './plan.ts';
+import { needsGroupKey, plan } from './plan.ts';
 import type { LogEntry } from './record/log.ts';
+import { epochKeys, epochOf } from './registry/epochs.ts';
 import type { Registry } from './registry/registry.ts';
 import { type RevokedRow, revokedKeys, stillNames } from './registry/revoked.ts';
 import { keys, prefixes, type Standing } from './registry/rows.ts';
@@ -16,6 +18,8 @@ export interface PlannerParts {
   readonly registry: Registry;
   readonly assign: (scope: Scope, content: Content) => Promise<unknown>;
   readonly offer: (scope: Scope) => Promise<void>;
+  /** The key of a group in an epoch, made durable if there is none yet. */
+  readonly groupKey: (scope: Scope, epoch: number) => Promise<GroupKeyRef>;
   readonly clock: Clock;
   readonly log: Log;
   /** In [0, 1); spreads retries. */
@@ -66,8 +70,14 @@ export class Planner {
       case 'device-revoked':
         this.#mark(change, undefined);
         break;
+      // Of which group it was a device only the row said: all of the customer's are looked at.
+      case 'device-removed':
       case 'gateway-revoked':
         this.#wide.add(change.customer);
+        break;
+      case 'group-key-rotated':
+        if (change.site === null) this.#wide.add(`${change.customer}/${change.group}`);
+        else this.#mark({ customer: change.customer, site: change.site, group: change.group }, undefined);
         break;
       case 'ca-retired':
         this.#wide.add(`${change.customer}/${change.group}`);
@@ -241,9 +251,9 @@ export class Planner {
     this.#releasesStale = false;
     this.#releases.clear();
     try {
-      for await (const { application, version, manifest, manifestSize, withdrawn } of this.#parts.registry.list(prefixes.releases())) {
+      for await (const { application, version, manifest, manifestSize, contentKeys, withdrawn } of this.#parts.registry.list(prefixes.releases())) {
         const versions = this.#releases.get(application) ?? new Map<string, PublishedRelease>();
-        versions.set(version, { manifest, size: manifestSize, withdrawn: withdrawn !== null });
+        versions.set(version, { manifest, size: manifestSize, withdrawn: withdrawn !== null, contentKeys });
         this.#releases.set(application, versions);
       }
     } catch (error) {
@@ -257,17 +267,25 @@ export class Planner {
     const { registry } = this.#parts;
     try {
       if (await this.#isRetired(scope.customer)) return undefined;
+      const currents = (await registry.get(keys.current(scope.customer, scope.group))) ?? [];
       return {
         ...scope,
-        currents: (await registry.get(keys.current(scope.customer, scope.group))) ?? [],
+        currents,
         assigned: await registry.get(keys.bundle(scope)),
         devices: await read(),
         ...(await this.#refused(scope)),
+        ...(needsGroupKey(currents, scope.site, this.#releases) ? { groupKey: await this.#groupKey(scope) } : {}),
       };
     } catch (error) {
       this.#failed('plan.failed', scope, error);
       return undefined;
     }
+  }
+
+  async #groupKey(scope: Scope): Promise<GroupKeyRef> {
+    const { registry, groupKey } = this.#parts;
+    const rows = { scope: await registry.get(epochKeys.scope(scope)), group: await registry.get(epochKeys.group(scope.customer, scope.group)) };
+    return groupKey(scope, epochOf(rows));
   }
 
   async #isRetired(customer: string): Promise<boolean> {

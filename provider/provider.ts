@@ -5,6 +5,7 @@ import type { Clock } from '../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { identityPath, type Scope } from '../shared/base/identity.ts';
 import type { Log } from '../shared/base/log.ts';
+import type { GroupKeyRef } from '../shared/bundle/bundle.ts';
 import { openDoor } from '../shared/net/door.ts';
 import { createEmbeddedBroker } from '../shared/net/embedded-broker.ts';
 import { EnrolCounter } from '../shared/net/enrol/counter.ts';
@@ -36,6 +37,8 @@ import { followRegistry, revokedEvent } from './refused.ts';
 import { openLevelRegistry } from './registry/level-registry.ts';
 import { keys } from './registry/rows.ts';
 import { Reports } from './reports.ts';
+import { KeyDesk } from './secrecy/key-desk.ts';
+import { KeyVault } from './secrecy/vault.ts';
 import { TimeDesk } from './time-desk.ts';
 import { Uplink } from './uplink.ts';
 
@@ -80,12 +83,13 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const chunks = await DiskChunkStore.open(join(o.data, 'chunks'), { log });
     const manifests = await DiskChunkStore.open(join(o.data, 'manifests'), { log });
     const index = new ChunkIndex(manifests);
+    const vault = await KeyVault.open(join(o.data, 'secrets'));
     const repositories = new Repositories(registry);
     const broker = createEmbeddedBroker({ log, clock });
     const events = new Events({ broker, clock, log });
     const reports = new Reports(registry);
     const offers = new Offers({ broker, repositories, log });
-    const assigner = new Assigner({ registry, repositories, keys: online, offline: () => offline, actor, clock, log });
+    const assigner = new Assigner({ registry, repositories, vault, index, keys: online, offline: () => offline, actor, clock, log });
     const revocations = new Revocations(log);
     await followRegistry(registry, revocations);
     const serially = oneAfterTheOther();
@@ -94,7 +98,8 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       events.tell('bundle-assigned', { ...scope, sequence, releases: releases.map(({ application, version }) => ({ application, version })) });
     };
     const offer = (scope: Scope): Promise<void> => offers.offer(scope);
-    const planner = new Planner({ registry, assign, offer, clock, log, signal });
+    const groupKey = (scope: Scope, epoch: number): Promise<GroupKeyRef> => vault.makeGroupKey(scope, epoch);
+    const planner = new Planner({ registry, assign, offer, groupKey, clock, log, signal });
     const checkers = new Checkers({ credentials: () => credentials, clock, log });
     signal.addEventListener('abort', () => checkers.close(), { once: true });
     const recorder = new Recorder({ registry, credentials: () => credentials, clock, checkers });
@@ -102,6 +107,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const receipts = new ReceiptPost({ broker, log });
     const tally = new ProviderTally();
     const time = new TimeDesk({ credentials, clock });
+    const groupKeys = new KeyDesk({ credentials, registry, repositories, vault, clock, log });
     const alarms = new Alarms({ registry, events, clock });
     const issuers = o.enrolment === undefined ? undefined : await Issuers.load(o.enrolment.authorities, { ...credentials, now: clock.now() });
     const enrolments = new Enrolments({ registry, issuers, leafDays: o.enrolment?.leafDays, rootPem: credentials.rootPem, alarms, events, clock, log });
@@ -111,6 +117,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       alarms,
       onStatement: tally.stated,
       time,
+      groupKeys,
       broker,
       recorder,
       receipts,
@@ -134,6 +141,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       manifests,
       index,
       uploads: new Uploads([chunks, manifests]),
+      vault,
       repositories,
       reports,
       offers,

@@ -7,7 +7,7 @@ import type { Log } from '../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
 import type { ObjectServer } from '../shared/net/exchange/server.ts';
 import { EnrolForward, type EnrolReply } from '../shared/wire/enrol.ts';
-import { GatewayHello, Progress, Seen, type Statement, TimeQuestion, Want } from '../shared/wire/messages.ts';
+import { GatewayHello, KeyQuestions, Progress, Seen, type Statement, TimeQuestion, Want } from '../shared/wire/messages.ts';
 import { down, type UpVerb } from '../shared/wire/topics.ts';
 import type { Offers } from './deliver/offers.ts';
 import type { Alarms } from './enrol/alarms.ts';
@@ -18,6 +18,7 @@ import type { ReceiptPost } from './receipt-post.ts';
 import type { Recorder } from './record/recorder.ts';
 import type { Verdict } from './record/statement.ts';
 import type { Reports } from './reports.ts';
+import type { KeyDesk } from './secrecy/key-desk.ts';
 import type { TimeDesk } from './time-desk.ts';
 
 export interface UplinkParts {
@@ -30,6 +31,7 @@ export interface UplinkParts {
   readonly reports: Reports;
   readonly events: Events;
   readonly time: Pick<TimeDesk, 'answer'>;
+  readonly groupKeys: Pick<KeyDesk, 'answer'>;
   readonly enrolments: Pick<Enrolments, 'answer'>;
   readonly alarms: Pick<Alarms, 'raise'>;
   /** Told of every statement that a device has proven to be its own. */
@@ -117,6 +119,9 @@ export class Uplink {
       case 'time':
         await this.#send(from, 'time', await this.#parts.time.answer(from, read(TimeQuestion, verb, payload)));
         return;
+      case 'key':
+        await this.#send(from, 'key', await this.#parts.groupKeys.answer(from, read(KeyQuestions, verb, payload)));
+        return;
       case 'enrol': {
         const { id, request } = read(EnrolForward, verb, payload);
         const answer = await this.#parts.enrolments.answer(request, from);
@@ -166,7 +171,7 @@ export class Uplink {
     }
   }
 
-  async #send(to: GatewayIdentity, verb: 'time' | 'refused' | 'enrolled', body: unknown): Promise<void> {
+  async #send(to: GatewayIdentity, verb: 'time' | 'key' | 'refused' | 'enrolled', body: unknown): Promise<void> {
     try {
       await this.#parts.broker.send(to, down(to, verb), Buffer.from(JSON.stringify(body), 'utf8'));
     } catch (error) {

@@ -57,7 +57,8 @@ async function planOnce(registry: Registry): Promise<Omit<Planned, 'readAllMs'>>
   let assigned = 0;
   const assign = async (): Promise<void> => void assigned++;
   const signal = new AbortController().signal;
-  const planner = new Planner({ registry, assign, offer: async () => undefined, clock: systemClock, log: silentLog, signal });
+  const groupKey = (): Promise<never> => Promise.reject(new Error('nothing is encrypted here'));
+  const planner = new Planner({ registry, assign, offer: async () => undefined, groupKey, clock: systemClock, log: silentLog, signal });
   const timed = async (begin: () => void): Promise<number> => {
     const start = performance.now();
     begin();

@@ -20,6 +20,28 @@ export function declare(parent: Command, description: string): void {
   declareGroupRetireCa(group);
 
   withConnection(
+    leaf(
+      group,
+      'rotate-key <customer> <group>',
+      'a new key for what is encrypted: it begins by itself when a device is revoked, moved or removed',
+      async (call) => {
+        const customer = id(argument(call, 0, 'the customer'), 'customer');
+        const rotated = id(argument(call, 1, 'the group'), 'group');
+        const only = call.options.text('site');
+        const site = only === undefined ? null : id(only, 'site');
+        const reason = call.options.needed('reason', '--reason');
+        const done = await withOps(call, (ops) => ops.call('group.rotate-key', { customer, group: rotated, site, reason }));
+        call.output.result({ customer, group: rotated, site, ...done }, () =>
+          call.output.line(`group ${customer}/${rotated}${site === null ? '' : ` at ${site}`}: its devices get a new key with their next bundle`),
+        );
+        return undefined;
+      },
+    )
+      .option('--site <site>', 'at this site alone')
+      .requiredOption('--reason <text>', 'why; goes on the record'),
+  );
+
+  withConnection(
     leaf(group, 'list [customer]', 'all groups, or those of one customer', async (call) => {
       const customer = call.args[0];
       const groups = await withOps(call, (ops) => ops.call('group.list', customer === undefined ? {} : { customer: id(customer, 'customer') }));

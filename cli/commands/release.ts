@@ -19,6 +19,7 @@ export function declare(parent: Command, description: string): void {
     .option('--post-activate <path>', 'an executable of the release to run after it was activated')
     .option('--check <path>', 'an executable of the release that says whether it is healthy')
     .option('--rollback <path>', 'an executable of the release to run when it is rolled back')
+    .option('--encrypt', 'nobody but devices of groups that get the release can read it')
     .option('--minimum-agent <version>', 'the oldest agent that may install it')
     .option('--sbom <path>', 'a file of the release that lists what it is made of');
 
@@ -56,6 +57,7 @@ async function sign(call: Call): Promise<undefined> {
     hooks: hooks(call),
     sbom: await sbom(call, directory),
     minimumAgent,
+    encrypt: call.options.flag('encrypt'),
     signal: call.signal,
     onProgress: tell,
   });
@@ -133,6 +135,7 @@ async function list(call: Call): Promise<undefined> {
         { title: 'SIZE', value: (row) => bytesText(row.size), align: 'right' },
         { title: 'FILES', value: (row) => row.files, align: 'right' },
         { title: 'CHUNKS', value: (row) => row.chunks, align: 'right' },
+        { title: 'ENCRYPTED', value: (row) => (row.encrypted === true ? 'yes' : undefined) },
         { title: 'PUBLISHED', value: (row) => row.publishedAt },
         { title: 'MANIFEST', value: (row) => row.manifest.slice(0, 12) },
         { title: 'WITHDRAWN', value: (row) => row.withdrawn?.reason },

@@ -5,7 +5,17 @@ import { STATEMENTS_IN_FLIGHT } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../../shared/net/broker.ts';
 import type { ObjectServer } from '../../shared/net/exchange/server.ts';
-import { DeviceHello, type Offer, Progress, type Refused, type TimeAnswer, TimeQuestion, Want } from '../../shared/wire/messages.ts';
+import {
+  DeviceHello,
+  type KeyAnswer,
+  type Offer,
+  Progress,
+  type Refused,
+  SignedKeyQuestion,
+  type TimeAnswer,
+  TimeQuestion,
+  Want,
+} from '../../shared/wire/messages.ts';
 import { announce, down, parseUp, UP_FILTERS } from '../../shared/wire/topics.ts';
 import { printMessage, readMessage } from '../message.ts';
 import type { Forwarder } from '../outbox/forwarder.ts';
@@ -23,6 +33,8 @@ interface Options {
   readonly progress: (progress: Progress) => void;
   /** A device asks for the time. */
   readonly time: (who: string, question: TimeQuestion, reply: (answer: TimeAnswer) => void) => void;
+  /** A device asks for the keys of its group. */
+  readonly groupKeys: (device: DeviceIdentity, question: SignedKeyQuestion) => void;
   /** The certificates' root: statements are verified against it. */
   readonly rootPem: string;
   readonly clock: Clock;
@@ -62,6 +74,11 @@ export class Devices {
     await this.#o.broker.send(device, down(device, 'receipt'), bytes);
   }
 
+  /** A device that is away asks again when it is back. */
+  groupKeys(device: DeviceIdentity, answer: KeyAnswer): void {
+    if (this.#o.broker.connected(device)) this.#send(device, down(device, 'key'), answer);
+  }
+
   async #handle(delivery: Delivery): Promise<void> {
     const said = parseUp(delivery.topic);
     const from = delivery.from;
@@ -85,6 +102,10 @@ export class Devices {
         return;
       case 'time':
         this.#o.time(identityPath(from), readMessage(TimeQuestion, delivery.payload), (answer) => this.#send(from, down(from, 'time'), answer));
+        delivery.accept();
+        return;
+      case 'key':
+        this.#o.groupKeys(from, readMessage(SignedKeyQuestion, delivery.payload));
         delivery.accept();
         return;
       case 'statement':
@@ -130,7 +151,7 @@ export class Devices {
     this.#send(from, down(from, 'refused'), refused);
   }
 
-  #send(to: Identity, topic: string, message: Offer | Refused | TimeAnswer): void {
+  #send(to: Identity, topic: string, message: Offer | Refused | TimeAnswer | KeyAnswer): void {
     this.#o.broker.send(to, topic, printMessage(message)).catch((error: unknown) => {
       // It is gone: at its next connect it is greeted anew.
       this.#o.log.debug('serve.not-delivered', { who: identityPath(to), topic, error });

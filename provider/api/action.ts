@@ -10,6 +10,7 @@ import type { OfflineMetadata } from '../deliver/trust-directory.ts';
 import { Change } from '../registry/changes.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { Reports } from '../reports.ts';
+import type { KeyVault } from '../secrecy/vault.ts';
 import type { Uploads } from './uploads.ts';
 
 /** What the actions work with. */
@@ -19,6 +20,7 @@ export interface Desk {
   readonly manifests: ChunkStore;
   readonly index: ChunkIndex;
   readonly uploads: Uploads;
+  readonly vault: KeyVault;
   readonly repositories: Repositories;
   readonly reports: Reports;
   readonly offers: Pick<Offers, 'connected'>;

@@ -13,7 +13,7 @@ import { customerAdd, customerList } from './customer.ts';
 import { deviceAdd, deviceList, deviceRemove, deviceSeen } from './device.ts';
 import { alarmDismiss, enrolDecide, enrolList, enrolRelease, enrolRevoke, enrolToken, enrolTokens } from './enrol.ts';
 import { explain } from './explain.ts';
-import { groupAdd, groupList } from './group.ts';
+import { groupAdd, groupList, groupRotateKey } from './group.ts';
 import { logList, registryCheck } from './log.ts';
 import { releaseList, releaseOffer, releasePublish, releaseWithdraw } from './release.ts';
 import { customerRetire, deviceMove, deviceRevoke, gatewayRevoke, groupRetireCa, revocationList } from './revocation.ts';
@@ -30,6 +30,7 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   'site.list': siteList,
   'group.add': groupAdd,
   'group.list': groupList,
+  'group.rotate-key': groupRotateKey,
   'device.add': deviceAdd,
   'device.move': deviceMove,
   'device.remove': deviceRemove,

@@ -7,7 +7,7 @@ import { verifyReleaseRole } from '../../shared/trust/inspect.ts';
 import { OPS_ACTIONS } from '../../shared/wire/ops.ts';
 import { barriers, verdict } from '../explain/barriers.ts';
 import type { Facts, Holder, OwnBundle } from '../explain/facts.ts';
-import { revokedKeys } from '../registry/revoked.ts';
+import { revocationsAbout, revokedKeys } from '../registry/revoked.ts';
 import { type DeviceRow, keys, type Release } from '../registry/rows.ts';
 import { action, type Desk } from './action.ts';
 import { publicRow } from './release.ts';
@@ -81,16 +81,14 @@ async function ownBundle({ repositories, index }: Desk, scope: Scope): Promise<O
 
 /** What is revoked of it, and what it last said when. */
 async function revokedOf({ registry }: Desk, device: DeviceRow): Promise<Pick<Facts, 'standing' | 'revoked' | 'oldestCaAt' | 'heardAt'>> {
-  const { customer, site, group } = device;
+  const { customer, group } = device;
   const standing = await registry.get(keys.standing(customer, device.device));
   const history = standing === undefined ? undefined : await registry.get(keys.history(customer, device.device, standing.counter));
   const entry = history === undefined ? undefined : await registry.entry(history.sequence);
-  const revoked = await registry.get(revokedKeys.identity({ role: 'device', customer, site, group, device: device.device }));
   const oldest = await registry.get(revokedKeys.oldestCa(customer, group));
-  const retired = (await registry.get(keys.customer(customer)))?.retired !== undefined;
   return {
     standing,
-    revoked: { revoked: revoked === undefined ? [] : [revoked], oldestCas: oldest === undefined ? [] : [oldest], retired: retired ? [customer] : [] },
+    revoked: await revocationsAbout(registry, { ...device, role: 'device' }),
     oldestCaAt: oldest === undefined ? undefined : Date.parse(oldest.at),
     heardAt: entry === undefined ? undefined : Date.parse(entry.at),
   };

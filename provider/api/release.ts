@@ -1,10 +1,11 @@
+import type { z } from 'zod';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { MAX_MISSING_NAMES } from '../../shared/base/limits.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import { inspectMetadata, verifyReleaseRole } from '../../shared/trust/inspect.ts';
 import { releaseRole } from '../../shared/trust/roles.ts';
 import type { ReleaseTarget } from '../../shared/trust/sign.ts';
-import { OPS_ACTIONS } from '../../shared/wire/ops.ts';
+import { OPS_ACTIONS, type ReleaseRow } from '../../shared/wire/ops.ts';
 import type { IndexedManifest } from '../deliver/chunk-index.ts';
 import type { ChangeOf } from '../registry/changes.ts';
 import { keys, prefixes, type Release } from '../registry/rows.ts';
@@ -30,10 +31,12 @@ export const releasePublish = action(OPS_ACTIONS['release.publish'], async (desk
   const { target, role, roleVersion } = await genuine(desk, offered);
   const { missing, more } = await missingOf(desk, offered, target);
   if (missing.length > 0) return { missing, more, release: null };
+  const { size, entries, chunks, contentKeys } = await readManifest(desk, offered);
+  // Before the release is known to anybody, and again when it is known already: so lost keys are brought back.
+  await desk.vault.keepContentKeys(contentKeys, (offered.contentKeys ?? []).map(fromBase64));
   const known = await desk.registry.get(keys.release(application, version));
   // Asked again after a lost reply: the same release is no conflict.
   if (known?.manifest === manifest) return { missing: [], more: 0, release: publicRow(known) };
-  const { size, entries, chunks } = await readManifest(desk, offered);
   const roleHash = sha256(role);
   const change: ChangeOf<'release-published'> = {
     type: 'release-published',
@@ -44,6 +47,7 @@ export const releasePublish = action(OPS_ACTIONS['release.publish'], async (desk
     size,
     files: entries,
     chunks: chunks.size,
+    ...(contentKeys.length === 0 ? {} : { contentKeys: [...contentKeys] }),
     role: { version: roleVersion, sha256: roleHash },
   };
   await record(desk, call, change, new Map([[roleHash, role]]));
@@ -73,6 +77,10 @@ export const releaseWithdraw = action(OPS_ACTIONS['release.withdraw'], async (de
     new Map([[hash, bytes]]),
   );
 });
+
+function fromBase64(text: string): Buffer {
+  return Buffer.from(text, 'base64');
+}
 
 /** The signed role lists exactly this manifest for this version. */
 async function genuine(desk: Desk, offered: Offered): Promise<{ target: ReleaseTarget; role: Buffer; roleVersion: number }> {
@@ -144,6 +152,6 @@ async function readManifest(desk: Desk, { application, version, manifest }: Offe
   });
 }
 
-export function publicRow({ manifestSize: _, ...row }: Release): Omit<Release, 'manifestSize'> {
-  return row;
+export function publicRow({ manifestSize: _, contentKeys, ...row }: Release): z.infer<typeof ReleaseRow> {
+  return contentKeys === undefined ? row : { ...row, encrypted: true };
 }

@@ -3,12 +3,15 @@ import { WardcastError } from '../../shared/base/errors.ts';
 import type { Scope } from '../../shared/base/identity.ts';
 import { ASSIGNMENT_LIFETIME_DAYS, BUNDLES_SERVED, SNAPSHOT_LIFETIME_DAYS, TIMESTAMP_LIFETIME_DAYS, TIMESTAMP_RENEW_BEFORE } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
-import { type Bundle, parseBundle } from '../../shared/bundle/bundle.ts';
+import { type Bundle, type BundleRelease, parseBundle } from '../../shared/bundle/bundle.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
+import { groupKeyCommitment, wrapContentKey } from '../../shared/bundle/group-key.ts';
 import { buildGroupRepository, daysFrom, type GroupRepository, type OnlineKeys, renewTimestamp } from '../../shared/trust/repository.ts';
 import type { Content } from '../plan.ts';
 import type { Registry } from '../registry/registry.ts';
 import { keys } from '../registry/rows.ts';
+import type { KeyVault } from '../secrecy/vault.ts';
+import type { ChunkIndex } from './chunk-index.ts';
 import type { Generation, Repositories, StoredRepository } from './repositories.ts';
 import type { OfflineMetadata } from './trust-directory.ts';
 
@@ -16,6 +19,9 @@ export interface AssignerParts {
   readonly registry: Registry;
   readonly repositories: Repositories;
   readonly keys: OnlineKeys;
+  /** Where the content keys of encrypted releases are, and which of them a manifest names. */
+  readonly vault: Pick<KeyVault, 'contentKey' | 'groupKey'>;
+  readonly index: Pick<ChunkIndex, 'get'>;
   readonly offline: () => OfflineMetadata;
   /** The provider's identity path: it is the actor of its own decisions. */
   readonly actor: string;
@@ -36,7 +42,7 @@ export class Assigner {
     const { registry, repositories, actor, log } = this.#parts;
     const previous = await repositories.get(scope);
     const sequence = Math.max(previous?.sequence ?? 0, (await registry.get(keys.bundle(scope)))?.sequence ?? 0) + 1;
-    const bundle: Bundle = { format: 1, ...scope, sequence, ...content };
+    const bundle: Bundle = { format: 1, ...scope, sequence, ...content, ...(await this.#wrapped(scope, content)) };
     const built = await this.#build(bundle, previous);
     const bundleHash = [...built.targets.keys()][0] ?? '';
     const stored = this.#stored(bundle, bundleHash, built, previous);
@@ -52,6 +58,7 @@ export class Assigner {
         withdrawn: [...content.withdrawn],
         ...(content.revoked === undefined ? {} : { revoked: [...content.revoked] }),
         ...(content.oldestCa === undefined ? {} : { oldestCa: content.oldestCa }),
+        ...(content.groupKey === undefined ? {} : { groupKey: content.groupKey }),
       },
       blobs: blobsOf(built),
       notes: [repositories.write(stored)],
@@ -59,6 +66,21 @@ export class Assigner {
     repositories.published(stored);
     log.info('bundle.assigned', { ...scope, sequence, releases: content.releases.map((release) => `${release.application} ${release.version}`) });
     return bundle;
+  }
+
+  /** The releases with their content keys under the group's key. @throws CONTENT_KEY_ABSENT, KEY_UNUSABLE */
+  async #wrapped(scope: Scope, { releases, groupKey: ref }: Content): Promise<Pick<Bundle, 'releases'>> {
+    const { vault, index } = this.#parts;
+    if (ref === undefined) return { releases };
+    const groupKey = await vault.groupKey(scope, ref.epoch);
+    if (groupKey === undefined || groupKeyCommitment(groupKey) !== ref.commitment)
+      throw new WardcastError('KEY_UNUSABLE', `The key of epoch ${ref.epoch} of group ${scope.customer}/${scope.group} was lost meanwhile`);
+    const wrap = async (release: BundleRelease): Promise<BundleRelease> => {
+      const { contentKeys } = await index.get(release.manifest);
+      if (contentKeys.length === 0) return release;
+      return { ...release, keys: await Promise.all(contentKeys.map(async (id) => wrapContentKey(await vault.contentKey(id), groupKey))) };
+    };
+    return { releases: await Promise.all(releases.map(wrap)) };
   }
 
   /** Are the newest root and targets of the ceremony among what this group is served? */
@@ -131,6 +153,7 @@ export class Assigner {
       bundle: bundleHash,
       files: Object.fromEntries([...built.files].map(([name, bytes]) => [name, sha256(bytes)])),
       manifests: bundle.releases.map((release) => release.manifest),
+      ...(bundle.groupKey === undefined ? {} : { epoch: bundle.groupKey.epoch }),
     };
     return {
       ...scopeOf(bundle),

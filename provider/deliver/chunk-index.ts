@@ -11,6 +11,8 @@ export interface IndexedManifest {
   readonly entries: number;
   /** Chunk hash → size. */
   readonly chunks: ReadonlyMap<string, number>;
+  /** Ids of its content keys; none: it is not encrypted. */
+  readonly contentKeys: readonly string[];
 }
 
 /** The manifests in use, each parsed once: a large one takes seconds. */
@@ -46,7 +48,7 @@ export class ChunkIndex {
 
   async #read(hash: string): Promise<IndexedManifest> {
     const manifest = parseManifest(await this.#manifests.get(hash));
-    const { application, version, size, files, links } = manifest;
-    return { application, version, size, entries: files.length + links.length, chunks: chunkSizes(manifest) };
+    const { application, version, size, files, links, encryption } = manifest;
+    return { application, version, size, entries: files.length + links.length, chunks: chunkSizes(manifest), contentKeys: encryption?.keys ?? [] };
   }
 }

@@ -6,6 +6,7 @@ import { chunkSizes } from '../../shared/bundle/manifest.ts';
 import { mayEnter, mayFetch, mayFetchScope, mayRead } from '../../shared/wire/policy.ts';
 import { indexRevocations, revokedBecause } from '../../shared/wire/revocation.ts';
 import { announceFilter, downFilter } from '../../shared/wire/topics.ts';
+import { keyRefusal } from '../secrecy/entitled.ts';
 import type { Facts } from './facts.ts';
 
 export interface Barrier {
@@ -30,7 +31,7 @@ export function barriers(facts: Facts): readonly Barrier[] {
     topics(facts),
     bundle(facts),
     objects(facts),
-    encryption(),
+    encryption(facts),
     signature(facts),
     installer(facts),
   ];
@@ -43,7 +44,7 @@ function registration({ device, registered }: Facts): Barrier {
   if (registered !== undefined && sameScope(registered, device))
     return { barrier: 'registration', state: 'passes', rule, detail: `registered at ${at}`, values };
   const where = at === null ? 'not registered' : `registered at ${at}`;
-  const detail = `${where}; no door asks the registry: what counts is the certificate, only its statements would be refused`;
+  const detail = `${where}; no door asks the registry: what counts is the certificate, but its statements are refused, and it gets no key of what is encrypted`;
   return { barrier: 'registration', state: 'none', rule, detail, values };
 }
 
@@ -61,11 +62,11 @@ function certificate({ device, holders, trustDomain }: Facts): Barrier {
 }
 
 /** Of the certificate that the device last proved to hold; of the oldest possible one if it has never spoken. */
-function revocation({ device, revoked, oldestCaAt, heardAt }: Facts): Barrier {
+function revocation(facts: Facts): Barrier {
+  const { device, revoked, heardAt } = facts;
   const rule = 'revokedBecause';
   const [oldest] = revoked.oldestCas;
-  const since = oldest !== undefined && oldestCaAt !== undefined && heardAt !== undefined && heardAt > oldestCaAt;
-  const reason = revokedBecause(indexRevocations([revoked]), { identity: device, issued: heardAt ?? 0, generation: since ? oldest.generation : 1 });
+  const reason = revokedBecause(indexRevocations([revoked]), { identity: device, ...certified(facts) });
   const values = {
     until: revoked.revoked[0]?.until ?? null,
     oldestCa: oldest?.generation ?? null,
@@ -75,6 +76,12 @@ function revocation({ device, revoked, oldestCaAt, heardAt }: Facts): Barrier {
   if (reason !== undefined) return { barrier: 'revocation', state: 'stands', rule, detail: reason, values };
   const later = revoked.revoked.length > 0 || oldest !== undefined ? 'it has spoken with a later certificate than those revoked' : 'nothing of it is revoked';
   return { barrier: 'revocation', state: 'passes', rule, detail: later, values };
+}
+
+function certified({ revoked, oldestCaAt, heardAt }: Facts): { issued: number; generation: number } {
+  const [oldest] = revoked.oldestCas;
+  const since = oldest !== undefined && oldestCaAt !== undefined && heardAt !== undefined && heardAt > oldestCaAt;
+  return { issued: heardAt ?? 0, generation: since ? oldest.generation : 1 };
 }
 
 function door({ device, holders }: Facts): Barrier {
@@ -146,14 +153,21 @@ function objects({ device, holders, own, manifest }: Facts): Barrier {
   };
 }
 
-function encryption(): Barrier {
-  return {
-    barrier: 'encryption',
-    state: 'none',
-    rule: 'none',
-    detail: 'there is no such barrier: content is not encrypted for groups, whoever holds a chunk can read it',
-    values: {},
-  };
+/** Who copies ciphertext needs the key of a group under which this release's content keys are wrapped: its own is all that a device is ever given. */
+function encryption(facts: Facts): Barrier {
+  const { device, registered, revoked, holders, own, manifest } = facts;
+  const keys = manifest.encryption?.keys.length ?? 0;
+  const rule = 'keyRefusal: a device gets its own group’s key, by certificate, revocation and registry';
+  const refusal = keyRefusal({ device, certified: certified(facts), registered, revoked });
+  const groups = shown(holders.map(scopePath));
+  const values = { keys, groups, epoch: own?.bundle.groupKey?.epoch ?? null, refused: refusal ?? null };
+  if (keys === 0) return { barrier: 'encryption', state: 'none', rule, detail: 'this release is not encrypted: whoever holds a chunk can read it', values };
+  if (!holders.some((holder) => sameScope(holder, device))) {
+    const under = groups.length === 0 ? 'no group’s key' : `the key of ${groups.join(', ')}`;
+    return { barrier: 'encryption', state: 'stands', rule, detail: `its content keys are wrapped under ${under}, which is not its own`, values };
+  }
+  if (refusal !== undefined) return { barrier: 'encryption', state: 'stands', rule, detail: `it is not given its group’s key: ${refusal}`, values };
+  return { barrier: 'encryption', state: 'passes', rule, detail: 'its content keys are wrapped under the key of its own group, which it is given', values };
 }
 
 function signature({ release, signed }: Facts): Barrier {

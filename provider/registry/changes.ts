@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { MAX_CA_GENERATION } from '../../shared/base/limits.ts';
-import { RevokedShape } from '../../shared/bundle/bundle.ts';
+import { GroupKeyShape, RevokedShape } from '../../shared/bundle/bundle.ts';
 import { TokenId, TokenTerms } from '../../shared/wire/enrol.ts';
 import { Id, Sha256, Version } from '../../shared/wire/messages.ts';
 import { CurrentRow, Customer, Device, Group, Site } from '../../shared/wire/ops.ts';
@@ -44,6 +44,8 @@ export const Change = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('gateway-revoked'), customer: Id, site: Id, gateway: Id, until: Seconds, reason: Text }),
   /** Certificates of the group's CAs before generation `oldest` are good for nothing any more. */
   z.strictObject({ type: z.literal('ca-retired'), customer: Id, group: Id, oldest: z.int().min(2).max(MAX_CA_GENERATION), reason: Text }),
+  /** A new epoch of the group's key begins, at one site or at all of them. It also does whenever a device is revoked, moved away or removed, or a CA is retired. */
+  z.strictObject({ type: z.literal('group-key-rotated'), customer: Id, group: Id, site: Id.nullable(), reason: Text }),
   /** Nobody of this customer is served any more; its rows stay. */
   z.strictObject({ type: z.literal('customer-retired'), customer: Id, reason: Text }),
   z.strictObject({
@@ -57,6 +59,8 @@ export const Change = z.discriminatedUnion('type', [
     size: Count,
     files: Count,
     chunks: Count,
+    /** Ids of the content keys of an encrypted release; the keys are where no log is. */
+    contentKeys: z.array(Sha256).min(1).optional(),
     role: RoleRef,
   }),
   z.strictObject({ type: z.literal('release-withdrawn'), application: Id, version: Version, reason: Text, role: RoleRef.optional() }),
@@ -72,6 +76,8 @@ export const Change = z.discriminatedUnion('type', [
     withdrawn: z.array(z.strictObject({ application: Id, manifest: Sha256 })),
     revoked: z.array(RevokedShape).optional(),
     oldestCa: z.int().min(2).optional(),
+    /** Under which key of the group its content keys are wrapped: not the key. */
+    groupKey: GroupKeyShape.optional(),
   }),
   /** A code that devices may enrol with; the log holds what a code is checked with, never the code. */
   z.strictObject({ type: z.literal('token-added'), customer: Id, site: Id, ...TokenTerms, expires: z.iso.datetime() }),

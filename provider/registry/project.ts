@@ -4,6 +4,7 @@ import type { Statement } from '../../shared/wire/messages.ts';
 import { said } from '../record/said.ts';
 import type { Change, ChangeOf, RoleRef } from './changes.ts';
 import { deviceCertified, enrolmentDecided, gatewayCertified, keyReleased, tokenAdded, tokenRevoked } from './enrolled.ts';
+import { epochKeys, nextEpoch } from './epochs.ts';
 import { confirmedBytes } from './moved.ts';
 import { retireCa, revoke } from './revoked.ts';
 import { type Current, type Key, keys, saidBefore } from './rows.ts';
@@ -61,12 +62,13 @@ export function project(change: Change, position: Position, read: Read): readonl
         remove(keys.member(device, change.device)),
         ...counted(read, { scope: device, standing }, undefined),
         ...keyReleased(change, read),
+        nextEpoch(epochKeys.scope(device), read),
       ];
     }
     case 'device-revoked': {
       const { customer, site, group, device } = change;
       needScope(read, change);
-      return [revoke({ role: 'device', customer, site, group, device }, { ...change, at: position.at }, read)];
+      return [revoke({ role: 'device', customer, site, group, device }, { ...change, at: position.at }, read), nextEpoch(epochKeys.scope(change), read)];
     }
     case 'gateway-revoked': {
       const { customer, site, gateway } = change;
@@ -76,7 +78,9 @@ export function project(change: Change, position: Position, read: Read): readonl
     }
     case 'ca-retired':
       present(read, keys.group(change.customer, change.group), `Group ${change.customer}/${change.group}`);
-      return [retireCa(change, position.at, read)];
+      return [retireCa(change, position.at, read), nextEpoch(epochKeys.group(change.customer, change.group), read)];
+    case 'group-key-rotated':
+      return groupKeyRotated(change, read);
     case 'customer-retired':
       return customerRetired(change, position, read);
     case 'release-published':
@@ -126,10 +130,21 @@ function deviceMoved(change: ChangeOf<'device-moved'>, { at }: Position, read: R
   const old =
     from === undefined
       ? []
-      : [revoke({ role: 'device', customer, device, ...pick(from) }, { until: from.until, at, reason: `moved to ${site}/${group}` }, read)];
+      : [
+          revoke({ role: 'device', customer, device, ...pick(from) }, { until: from.until, at, reason: `moved to ${site}/${group}` }, read),
+          nextEpoch(epochKeys.scope({ customer, ...pick(from) }), read),
+        ];
   const standing = read(keys.standing(customer, device));
   const counts = counted(read, { scope: before, standing }, { scope: row, standing });
   return [remove(keys.member(before, device)), put(keys.device(customer, device), row), put(keys.member(row, device), row), ...counts, ...old];
+}
+
+function groupKeyRotated({ customer, group, site }: ChangeOf<'group-key-rotated'>, read: Read): readonly Write[] {
+  needCustomer(read, customer);
+  present(read, keys.group(customer, group), `Group ${customer}/${group}`);
+  if (site === null) return [nextEpoch(epochKeys.group(customer, group), read)];
+  present(read, keys.site(customer, site), `Site ${customer}/${site}`);
+  return [nextEpoch(epochKeys.scope({ customer, site, group }), read)];
 }
 
 function pick({ site, group }: { readonly site: string; readonly group: string }): { site: string; group: string } {
@@ -143,10 +158,11 @@ function customerRetired({ customer, reason }: ChangeOf<'customer-retired'>, { a
 }
 
 function releasePublished(change: ChangeOf<'release-published'>, { sequence, at }: Position, read: Read): readonly Write[] {
-  const { application, version, manifest, manifestSize, size, files, chunks, role } = change;
+  const { application, version, manifest, manifestSize, size, files, chunks, contentKeys, role } = change;
   absent(read, keys.release(application, version), `Release ${application} ${version}`);
   newerRole(read, application, role);
-  const row = { application, version, manifest, size, files, chunks, publishedAt: at, withdrawn: null, manifestSize };
+  const encrypted = contentKeys === undefined ? {} : { contentKeys };
+  const row = { application, version, manifest, size, files, chunks, publishedAt: at, withdrawn: null, manifestSize, ...encrypted };
   return [put(keys.release(application, version), row), put(keys.role(application), role), traced(application, version, sequence)];
 }
 

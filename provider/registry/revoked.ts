@@ -4,7 +4,7 @@ import { MAX_LEAF_DAYS } from '../../shared/base/limits.ts';
 import type { Revoked } from '../../shared/bundle/bundle.ts';
 import { isoSeconds, type RevocationList } from '../../shared/wire/revocation.ts';
 import type { ChangeOf } from './changes.ts';
-import type { Key } from './rows.ts';
+import { type Key, keys } from './rows.ts';
 
 /** Whose certificates are revoked, and since when and why; kept for audit when nothing is left that it could name. */
 export interface RevokedRow extends Revoked {
@@ -72,4 +72,15 @@ export function listAbout(identity: Identity, read: ReadRow, retired: (customer:
   const oldest = 'group' in identity ? read(revokedKeys.oldestCa(identity.customer, identity.group)) : undefined;
   const left = 'customer' in identity && retired(identity.customer) ? [identity.customer] : [];
   return { revoked: row === undefined ? [] : [row], oldestCas: oldest === undefined ? [] : [oldest], retired: left };
+}
+
+/** The same, asked of the registry as it is now. */
+export async function revocationsAbout(
+  registry: { get<T>(key: Key<T>): Promise<T | undefined> },
+  { customer, site, group, device }: DeviceIdentity,
+): Promise<RevocationList> {
+  const row = await registry.get(revokedKeys.identity({ role: 'device', customer, site, group, device }));
+  const oldest = await registry.get(revokedKeys.oldestCa(customer, group));
+  const retired = (await registry.get(keys.customer(customer)))?.retired !== undefined;
+  return { revoked: row === undefined ? [] : [row], oldestCas: oldest === undefined ? [] : [oldest], retired: retired ? [customer] : [] };
 }

@@ -22,8 +22,10 @@ export type SiteRow = z.infer<typeof Site>;
 export type GroupRow = z.infer<typeof Group>;
 export type DeviceRow = z.infer<typeof Device>;
 export type Current = z.infer<typeof CurrentRow>;
-export interface Release extends z.infer<typeof ReleaseRow> {
+export interface Release extends Omit<z.infer<typeof ReleaseRow>, 'encrypted'> {
   readonly manifestSize: number;
+  /** Ids of the content keys that its manifest names, in that order; absent: not encrypted. */
+  readonly contentKeys?: readonly string[];
 }
 export type Assigned = Omit<ChangeOf<'bundle-assigned'>, 'type'>;
 

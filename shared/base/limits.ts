@@ -259,6 +259,13 @@ export const TIME_ROUND_TRIP = 30 * SECOND;
 export const TIME_GATHER = 100;
 /** Devices whose questions wait for an answer: more than a broker lets in. */
 export const MAX_TIME_QUESTIONS = 20_000;
+/** Devices whose questions for a group key wait for the line or an answer: more than a broker lets in. 6 KiB each. */
+export const MAX_KEY_QUESTIONS = 5000;
+/** Questions for group keys that a gateway passes on in one message: 6 KiB each, far below MAX_CONTROL_MESSAGE, and 10 ms of the provider's processor. */
+export const KEY_QUESTIONS_AT_ONCE = 16;
+/** Milliseconds until a device that got no answer asks for its group key again, the first time and at most; whoever is not entitled never gets one. */
+export const KEY_ASK_MIN = 10 * SECOND;
+export const KEY_ASK_MAX = 30 * MINUTE;
 /** Levels of the tree of questions that one signature answers: 2^16 devices. */
 export const MAX_TIME_PATH = 16;
 /** Milliseconds between two looks at the wall clock: how long a jump goes unnoticed. */

@@ -1,7 +1,15 @@
 import { z } from 'zod';
 import { WardcastError } from '../base/errors.ts';
 import { parseIdentityPath, sameScope } from '../base/identity.ts';
-import { MAX_BUNDLE, MAX_BUNDLE_RELEASES, MAX_BUNDLE_REVOKED, MAX_BUNDLE_WITHDRAWN, MAX_CA_GENERATION, MAX_MANIFEST } from '../base/limits.ts';
+import {
+  MAX_BUNDLE,
+  MAX_BUNDLE_RELEASES,
+  MAX_BUNDLE_REVOKED,
+  MAX_BUNDLE_WITHDRAWN,
+  MAX_CA_GENERATION,
+  MAX_CONTENT_KEYS,
+  MAX_MANIFEST,
+} from '../base/limits.ts';
 import { canonicalJson } from './canonical.ts';
 import { checkShape, HashText, IdText, parseJson, VersionText } from './strict-json.ts';
 
@@ -21,6 +29,15 @@ export interface Bundle {
   readonly revoked?: readonly Revoked[] | undefined;
   /** Certificates from earlier CAs of this group are refused; absent: there is only the first. */
   readonly oldestCa?: number | undefined;
+  /** Under which key of the group the content keys of encrypted releases are wrapped; absent: no release is encrypted. */
+  readonly groupKey?: GroupKeyRef | undefined;
+}
+/** A group key, without the key: group-key.ts. */
+export interface GroupKeyRef {
+  /** From 1; a new one whenever somebody leaves the group. */
+  readonly epoch: number;
+  /** Hash that only this key has. */
+  readonly commitment: string;
 }
 /** A device of this group, or a gateway of its site. */
 export interface Revoked {
@@ -38,10 +55,16 @@ export interface BundleRelease {
   readonly size: number;
   /** This release is wanted although the device may run a newer one. */
   readonly allowDowngrade: boolean;
+  /** Of an encrypted release: the content keys that its manifest names, in that order, each wrapped under the group key, in base64. */
+  readonly keys?: readonly string[] | undefined;
 }
 
 /** As in a bundle, and on the provider's log. */
 export const RevokedShape = z.strictObject({ identity: z.string().max(400), until: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) });
+
+export const GroupKeyShape = z.strictObject({ epoch: z.int().min(1), commitment: HashText });
+/** 32 bytes and 8 of integrity (RFC 3394), in base64. */
+const WrappedKeyText = z.string().regex(/^[A-Za-z0-9+/]{53}[AQgw]==$/);
 
 const BundleShape = z.strictObject({
   format: z.literal(1),
@@ -51,12 +74,20 @@ const BundleShape = z.strictObject({
   sequence: z.int().min(1),
   releases: z
     .array(
-      z.strictObject({ application: IdText, version: VersionText, manifest: HashText, size: z.int().min(1).max(MAX_MANIFEST), allowDowngrade: z.boolean() }),
+      z.strictObject({
+        application: IdText,
+        version: VersionText,
+        manifest: HashText,
+        size: z.int().min(1).max(MAX_MANIFEST),
+        allowDowngrade: z.boolean(),
+        keys: z.array(WrappedKeyText).min(1).max(MAX_CONTENT_KEYS).optional(),
+      }),
     )
     .max(MAX_BUNDLE_RELEASES),
   withdrawn: z.array(z.strictObject({ application: IdText, manifest: HashText })).max(MAX_BUNDLE_WITHDRAWN),
   revoked: z.array(RevokedShape).min(1).max(MAX_BUNDLE_REVOKED).optional(),
   oldestCa: z.int().min(2).max(MAX_CA_GENERATION).optional(),
+  groupKey: GroupKeyShape.optional(),
 });
 
 /**
@@ -87,6 +118,8 @@ function checkBundle(bundle: Bundle): void {
     if (applications.has(application)) throw new WardcastError('BUNDLE_INVALID', `The bundle names two releases of ${application}`);
     applications.add(application);
   }
+  if ((bundle.groupKey !== undefined) !== bundle.releases.some(({ keys }) => keys !== undefined))
+    throw new WardcastError('BUNDLE_INVALID', 'The bundle names a group key without wrapped content keys, or these without it');
   const withdrawn = new Set<string>();
   for (const entry of bundle.withdrawn) {
     const key = `${entry.application}/${entry.manifest}`;

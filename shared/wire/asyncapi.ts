@@ -6,6 +6,11 @@ import {
   DeviceHello,
   ErrorBody,
   GatewayHello,
+  GroupKeys,
+  KeyAnswer,
+  KeyAnswers,
+  KeyQuestion,
+  KeyQuestions,
   OBJECT_KINDS,
   Offer,
   Peers,
@@ -15,6 +20,7 @@ import {
   Refused,
   Seen,
   Signed,
+  SignedKeyQuestion,
   Statement,
   TimeAnswer,
   TimeQuestion,
@@ -64,6 +70,10 @@ const PAYLOADS = {
   Seen,
   TimeQuestion,
   TimeAnswer,
+  SignedKeyQuestion,
+  KeyQuestions,
+  KeyAnswers,
+  KeyAnswer,
   EnrolForward,
   EnrolReply,
 } as const;
@@ -149,6 +159,10 @@ function conversation(): Spoken[] {
     said('gateway', GATEWAY, 'seen', 'Seen', 'Devices seen on the LAN, and the counters of the line.'),
     heard('gateway', GATEWAY, 'time', 'Signed', 'The time, signed over the nonce of the question (payload: TimeStatement).'),
     heard('device', DEVICE, 'time', 'TimeAnswer', 'The time as the provider signed it, and how the nonce of this device leads to what is signed.'),
+    said('device', DEVICE, 'key', 'SignedKeyQuestion', 'Asks for the keys of its group (payload: KeyQuestion).'),
+    heard('device', DEVICE, 'key', 'KeyAnswer', 'The keys of its group, readable by the device alone; nothing for whoever is not entitled.'),
+    said('gateway', GATEWAY, 'key', 'KeyQuestions', 'Such questions of devices at its site.'),
+    heard('gateway', GATEWAY, 'key', 'KeyAnswers', 'The answers to them, each for one device.'),
     said('gateway', GATEWAY, 'enrol', 'EnrolForward', 'Passes on a request for a certificate that came over the enrolment protocol on the LAN.'),
     heard('gateway', GATEWAY, 'enrolled', 'EnrolReply', 'The answer to it.'),
     ...both(['gateway', GATEWAY]),
@@ -271,7 +285,19 @@ function messages(): JsonObject {
 /** Every payload as JSON schema (draft 7, AsyncAPI's own dialect), referring to each other by name. */
 function schemas(): JsonObject {
   const registry = z.registry<{ id: string }>();
-  const named: Record<string, z.ZodType> = { ...PAYLOADS, Statement, Receipt, TreeHead, TimeStatement, EnrolRequest, EnrolAnswer, SignedRequest, ErrorBody };
+  const named: Record<string, z.ZodType> = {
+    ...PAYLOADS,
+    Statement,
+    Receipt,
+    TreeHead,
+    TimeStatement,
+    KeyQuestion,
+    GroupKeys,
+    EnrolRequest,
+    EnrolAnswer,
+    SignedRequest,
+    ErrorBody,
+  };
   for (const [name, { params, result }] of Object.entries(OPS_ACTIONS)) {
     named[`${name}.params`] = params;
     named[`${name}.result`] = result;

@@ -1,5 +1,14 @@
 import { z } from 'zod';
-import { LEDGER_BUNDLES_TOLD, MAX_BUNDLE_REVOKED, MAX_CA_GENERATION, MAX_RECEIPTS_TOLD, MAX_TIME_PATH, MAX_WANT_NAMES } from '../base/limits.ts';
+import {
+  BUNDLES_SERVED,
+  KEY_QUESTIONS_AT_ONCE,
+  LEDGER_BUNDLES_TOLD,
+  MAX_BUNDLE_REVOKED,
+  MAX_CA_GENERATION,
+  MAX_RECEIPTS_TOLD,
+  MAX_TIME_PATH,
+  MAX_WANT_NAMES,
+} from '../base/limits.ts';
 import { RevokedShape } from '../bundle/bundle.ts';
 
 /** The JSON messages of both legs and of ops. Bulk (`object`) is raw bytes and has no schema. Strict: unknown keys are refused. */
@@ -186,6 +195,31 @@ export const TimeAnswer = z
   .strictObject({ signed: Signed, /** Of the nonce among the leaves. */ index: Count, path: z.array(Sha256).max(MAX_TIME_PATH) })
   .meta({ id: 'TimeAnswer' });
 export type TimeAnswer = z.infer<typeof TimeAnswer>;
+
+// ── group keys ──────────────────────────────────────────────────────────────────────────────────────────
+const Key32 = z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, '32 bytes in base64');
+/** What a device signs to ask for the keys of its group: answered so that only the holder of the X25519 key can read it (shared/wire/group-key-answer.ts). */
+export const KeyQuestion = z
+  .strictObject({ type: z.literal('key-question'), customer: Id, site: Id, group: Id, device: Id, /** X25519, made for this question. */ publicKey: Key32 })
+  .meta({ id: 'KeyQuestion' });
+export type KeyQuestion = z.infer<typeof KeyQuestion>;
+/** The question in a signed envelope. */
+export const SignedKeyQuestion = Signed.extend({ payload: Base64.max(1000) }).meta({ id: 'SignedKeyQuestion' });
+export type SignedKeyQuestion = z.infer<typeof SignedKeyQuestion>;
+/** The provider's answer to one device: its own X25519 key of this answer, and GroupKeys under AES-256-GCM. */
+export const KeyAnswer = z.strictObject({ /** Of the question. */ question: Key32, publicKey: Key32, sealed: Base64.max(1000) }).meta({ id: 'KeyAnswer' });
+export type KeyAnswer = z.infer<typeof KeyAnswer>;
+/** gateway → provider: the questions (payload: KeyQuestion) of devices at its site, one of each. */
+export const KeyQuestions = z.strictObject({ questions: z.array(SignedKeyQuestion).min(1).max(KEY_QUESTIONS_AT_ONCE) }).meta({ id: 'KeyQuestions' });
+export type KeyQuestions = z.infer<typeof KeyQuestions>;
+/** provider → gateway: of those that are entitled, and not a word about the others. */
+export const KeyAnswers = z
+  .strictObject({ answers: z.array(z.strictObject({ group: Id, device: Id, answer: KeyAnswer })).max(KEY_QUESTIONS_AT_ONCE) })
+  .meta({ id: 'KeyAnswers' });
+export type KeyAnswers = z.infer<typeof KeyAnswers>;
+/** What an answer holds: the keys of the epochs of the bundles that are served. */
+export const GroupKeys = z.strictObject({ keys: z.array(z.strictObject({ epoch: z.int().min(1), key: Key32 })).max(BUNDLES_SERVED) }).meta({ id: 'GroupKeys' });
+export type GroupKeys = z.infer<typeof GroupKeys>;
 
 /** A publish that was refused is told to its sender, since MQTT 3.1.1 cannot. */
 export const Refused = z.strictObject({ topic: z.string().max(2048), code: z.string().max(64), message: z.string().max(500) }).meta({ id: 'Refused' });

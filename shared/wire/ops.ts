@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_CA_GENERATION, MAX_REPLY_ROWS } from '../base/limits.ts';
+import { MAX_CA_GENERATION, MAX_CONTENT_KEYS, MAX_REPLY_ROWS } from '../base/limits.ts';
 import { TokenId, TokenTerms } from './enrol.ts';
 import { Id, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
 
@@ -23,6 +23,8 @@ export const ReleaseRow = z.strictObject({
   files: Count,
   chunks: Count,
   publishedAt: Time,
+  /** Readable by devices of groups that get it alone; absent: by whoever holds its chunks. */
+  encrypted: z.literal(true).optional(),
   withdrawn: z.strictObject({ at: Time, reason: z.string().max(500) }).nullable(),
 });
 /** `site` null: every site of the customer that has the group. `version` null: no longer wanted. */
@@ -182,6 +184,8 @@ export const OPS_ACTIONS = {
   'gateway.revoke': action(z.strictObject({ customer: Id, site: Id, gateway: Id, until: Time.optional(), reason: Reason }), RevocationDone),
   /** Certificates from the group's CAs before generation `oldest` are refused: the end of a changeover begun by `wardcast pki rekey-group`. */
   'group.retire-ca': action(z.strictObject({ customer: Id, group: Id, oldest: z.int().min(2).max(MAX_CA_GENERATION), reason: Reason }), Done),
+  /** A new key for the group at one site, or at all (`site` null): who has only the old one reads nothing that is published from now on. */
+  'group.rotate-key': action(z.strictObject({ customer: Id, group: Id, site: Id.nullable(), reason: Reason }), Done),
   /** Every revocation of devices and gateways; `travels`: a certificate that it names may still be valid, so signed views carry it. */
   'revocation.list': action(
     z.strictObject({ customer: Id.optional(), site: Id.optional() }),
@@ -200,7 +204,17 @@ export const OPS_ACTIONS = {
   ),
   /** Second half: everything is there; answers with what is still missing, or the published release. */
   'release.publish': action(
-    z.strictObject({ application: Id, version: Version, manifest: Sha256, role: z.string() }),
+    z.strictObject({
+      application: Id,
+      version: Version,
+      manifest: Sha256,
+      role: z.string(),
+      /** Of an encrypted release: its content keys in base64. Secret: on no log, in no list. */
+      contentKeys: z
+        .array(z.string().regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/, '32 bytes in base64'))
+        .max(MAX_CONTENT_KEYS)
+        .optional(),
+    }),
     Missing.extend({ release: ReleaseRow.nullable() }),
   ),
   'release.list': action(z.strictObject({ application: Id.optional() }), z.array(ReleaseRow)),

@@ -10,8 +10,8 @@ import { announceFilter, downFilter, EVENT_FILTER, ROOT, type UpVerb, up } from 
 const SAYS: Readonly<Record<Identity['role'], readonly UpVerb[]>> = {
   provider: [],
   ops: ['request', 'object'],
-  gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol'],
-  device: ['hello', 'want', 'statement', 'progress', 'time'],
+  gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'key', 'enrol'],
+  device: ['hello', 'want', 'statement', 'progress', 'time', 'key'],
   claim: [],
 };
 /** What verbs carry in further levels: hash, part and number of parts of an uploaded object. */

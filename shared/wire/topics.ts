@@ -14,9 +14,9 @@ import { type DeviceIdentity, type GatewayIdentity, type Identity, identityPath,
 export const ROOT = 'wardcast/1';
 
 /** What a gateway, a device or ops says. Payloads: shared/wire/messages.ts; `object/<sha256>/<part>/<parts>` carries raw bytes. */
-export const UP_VERBS = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol', 'request', 'object'] as const;
+export const UP_VERBS = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'key', 'enrol', 'request', 'object'] as const;
 /** What is said to it. `object/<group>/<kind>/<name>/<part>/<parts>` carries raw bytes. */
-export const DOWN_VERBS = ['offer', 'object', 'absent', 'receipt', 'time', 'refused', 'reply', 'enrolled'] as const;
+export const DOWN_VERBS = ['offer', 'object', 'absent', 'receipt', 'time', 'key', 'refused', 'reply', 'enrolled'] as const;
 export type UpVerb = (typeof UP_VERBS)[number];
 export type DownVerb = (typeof DOWN_VERBS)[number];
 

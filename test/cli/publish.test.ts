@@ -16,6 +16,7 @@ const release = {
   version: '1.0.0',
   manifest: 'a'.repeat(64),
   role: Buffer.from('role'),
+  contentKeys: [],
   object: async (hash: string) => Buffer.from(hash),
 };
 

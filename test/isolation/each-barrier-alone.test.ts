@@ -2,10 +2,15 @@ import { once } from 'node:events';
 import https from 'node:https';
 import { afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Acceptor } from '../../agent/accept/verify.ts';
+import { keyRefusal } from '../../provider/secrecy/entitled.ts';
 import { systemClock } from '../../shared/base/clock.ts';
-import { type Identity, identityPath } from '../../shared/base/identity.ts';
+import { type Identity, identityPath, scopePath } from '../../shared/base/identity.ts';
 import { silentLog } from '../../shared/base/log.ts';
+import { parseBundle, printBundle } from '../../shared/bundle/bundle.ts';
+import { ChunkCodec, packChunk } from '../../shared/bundle/chunk-form.ts';
+import { contentKeyId, newContentKey } from '../../shared/bundle/content-key.ts';
 import { decide } from '../../shared/bundle/decide.ts';
+import { contentKeysIn, groupKeyCommitment, newGroupKey, wrapContentKey } from '../../shared/bundle/group-key.ts';
 import { printHashes } from '../../shared/net/chunk-frames.ts';
 import { createChunkHandler } from '../../shared/net/chunk-server.ts';
 import { Revocations } from '../../shared/net/revocations.ts';
@@ -33,6 +38,7 @@ afterEach(async () => {
   rig = undefined;
 });
 
+const NOBODY = { revoked: [], oldestCas: [], retired: [] };
 const anything = { mayRead: () => true, mayPublish: () => true };
 const STRANGERS: readonly Identity[] = [
   { ...DEVICE_A, customer: 'bert' },
@@ -128,6 +134,33 @@ describe('with all other barriers switched off', () => {
     const release = vendor.release('viewer', '1.0.0');
     await expect((await acceptor(vendor)).refresh(vendor.repository({ releases: [release] }))).resolves.toMatchObject({ bundle: SCOPE });
     await expect((await acceptor(vendor)).refresh(vendor.repository({ releases: [release], scope: OTHER }))).rejects.toMatchObject({ code: 'BUNDLE_SCOPE' });
+  });
+
+  it('encryption: whoever copied every bundle and chunk opens nothing with another group’s key, an earlier epoch’s, or none', () => {
+    const [contentKey, own, earlier, other] = [newContentKey(), newGroupKey(), newGroupKey(), newGroupKey()];
+    const content = Buffer.from('content of group ct '.repeat(100));
+    const { chunk, wire } = packChunk(content, { key: contentKey, index: 0 });
+    const manifest = { encryption: { keys: [contentKeyId(contentKey)] } };
+    const release = { application: 'viewer', version: '1.0.0', manifest: 'ab'.repeat(32), size: 1, allowDowngrade: false };
+    const groupKey = { epoch: 2, commitment: groupKeyCommitment(own) };
+    const signed = { format: 1 as const, ...SCOPE, sequence: 1, releases: [{ ...release, keys: [wrapContentKey(contentKey, own)] }], withdrawn: [], groupKey };
+    const bundle = parseBundle(printBundle(signed));
+    const read = (key: Buffer | undefined): Buffer =>
+      new ChunkCodec(
+        manifest,
+        contentKeysIn(bundle, release.manifest, () => key),
+      ).decode(wire, chunk);
+    expect(read(own)).toEqual(content);
+    expect(() => read(undefined)).toThrow(expect.objectContaining({ code: 'CONTENT_KEY_ABSENT' }));
+    for (const key of [earlier, other]) expect(() => read(key)).toThrow(expect.objectContaining({ code: 'KEY_UNUSABLE' }));
+    // The provider's desk gives a device the key of no other group: it asks where the registry has it, and whether it is revoked.
+    const { customer, site, group } = DEVICE_A;
+    const facts = { device: DEVICE_A, certified: { issued: 1, generation: 1 }, registered: { customer, site, group }, revoked: NOBODY };
+    expect(keyRefusal(facts)).toBeUndefined();
+    expect(keyRefusal({ ...facts, registered: undefined })).toBe('it is not registered');
+    expect(keyRefusal({ ...facts, registered: { customer, site, group: DEVICE_B.group } })).toBe(`it is registered at ${scopePath(DEVICE_B)}`);
+    const revoked = { ...NOBODY, revoked: [{ identity: identityPath(DEVICE_A), until: '2026-01-01T00:00:00Z' }] };
+    expect(keyRefusal({ ...facts, revoked })).toMatch(/are revoked$/);
   });
 
   it('signature: whoever owns the provider’s online keys and its host cannot add a release that the release key did not sign', async () => {

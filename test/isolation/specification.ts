@@ -9,9 +9,9 @@ import type { ClaimIdentity, DeviceIdentity, GatewayIdentity, Identity, OpsIdent
 const RULES = `
   device   hears  customer/<customer>/site/<site>/group/<group>/device/<device>/down/**
   device   hears  customer/<customer>/site/<site>/group/<group>/announce/**
-  device   says   customer/<customer>/site/<site>/group/<group>/device/<device>/up/{hello,want,statement,progress,time}
+  device   says   customer/<customer>/site/<site>/group/<group>/device/<device>/up/{hello,want,statement,progress,time,key}
   gateway  hears  customer/<customer>/site/<site>/gateway/<gateway>/down/**
-  gateway  says   customer/<customer>/site/<site>/gateway/<gateway>/up/{hello,want,statement,progress,seen,time,enrol}
+  gateway  says   customer/<customer>/site/<site>/gateway/<gateway>/up/{hello,want,statement,progress,seen,time,key,enrol}
   ops      hears  ops/<name>/down/**
   ops      hears  event/**
   ops      says   ops/<name>/up/request
@@ -158,8 +158,8 @@ export const MAY_ENTER: Readonly<Record<string, readonly string[]>> = {
   'bert/south/pump/two': ['bert/south/gateway', 'bert/south/pump/one', 'bert/south/pump/two'],
 };
 
-const UP = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol', 'request', 'object', `object/${'ab'.repeat(32)}/0/1`];
-const DOWN = ['offer', `object/ct/chunk/${'ab'.repeat(32)}/0/1`, 'absent', 'receipt', 'time', 'refused', 'reply', 'enrolled'];
+const UP = ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'key', 'enrol', 'request', 'object', `object/${'ab'.repeat(32)}/0/1`];
+const DOWN = ['offer', `object/ct/chunk/${'ab'.repeat(32)}/0/1`, 'absent', 'receipt', 'time', 'key', 'refused', 'reply', 'enrolled'];
 
 /** Every place of the tree in the small world, and a few that are none. */
 export function everyTopic(): readonly string[] {

@@ -41,7 +41,7 @@ beforeAll(async () => {
     release: { version, manifest: manifestHash, size: bytes.length },
   });
   const object = async (hash: string): Promise<Buffer> => chunks.get(hash) ?? bytes;
-  signed = { application, version, manifest: manifestHash, role: role.bytes, object };
+  signed = { application, version, manifest: manifestHash, role: role.bytes, contentKeys: [], object };
 });
 afterAll(() => vendor.close());
 

@@ -63,6 +63,7 @@ async function bench(): Promise<Bench> {
         if (scope.group === made.refusing) throw new Error('no key');
       },
       offer: async () => undefined,
+      groupKey: async (_scope, epoch) => ({ epoch, commitment: 'c'.repeat(64) }),
       clock,
       log,
       random: () => 1,

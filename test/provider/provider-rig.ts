@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { seal } from '../../certs/envelope.ts';
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueOps, issueProvider } from '../../certs/pki-directory.ts';
+import { readSignedRelease } from '../../cli/workspace.ts';
 import { type Provider, startProvider } from '../../provider/provider.ts';
 import { ceremonyLayout, createKeys } from '../../provider/publish/ceremony.ts';
 import { type SignedRelease, signRelease } from '../../provider/publish/sign-release.ts';
@@ -62,14 +63,16 @@ export class Vendor {
     return ceremonyLayout(join(this.directory, 'ceremony'));
   }
 
-  /** Signs a release of one random file. */
-  async release(application: string, version: string, bytes = 300_000): Promise<SignedFiles> {
+  /** Signs a release of one file: random bytes, so many, or these. */
+  async release(application: string, version: string, content: number | Buffer = 300_000, encrypt = false): Promise<SignedFiles> {
     const directory = join(this.directory, 'src', randomUUID());
     await mkdir(directory, { recursive: true });
-    await writeFile(join(directory, 'program.bin'), randomBytes(bytes));
+    await writeFile(join(directory, 'program.bin'), typeof content === 'number' ? randomBytes(content) : content);
     const workspace = join(this.directory, 'workspace');
-    const signed = await signRelease({ directory, application, version, keyFile: join(this.layout.offline, `release-${application}.pem`), workspace });
-    return { ...signed, role: await readFile(signed.roleFile), workspace };
+    const keyFile = join(this.layout.offline, `release-${application}.pem`);
+    const signed = await signRelease({ directory, application, version, keyFile, workspace, encrypt });
+    const { contentKeys } = await readSignedRelease(workspace, application, version);
+    return { ...signed, role: await readFile(signed.roleFile), workspace, contentKeys };
   }
 
   async inProcess(data: string, log: Log = silentLog, metrics?: { host: string; port: number }): Promise<Provider> {
@@ -107,6 +110,7 @@ export class Vendor {
 export interface SignedFiles extends SignedRelease {
   readonly role: Buffer;
   readonly workspace: string;
+  readonly contentKeys: readonly Buffer[];
 }
 
 /** A client of the provider's broker that keeps what it hears. */
@@ -190,11 +194,12 @@ export class Operator extends Client {
 
   async publishRelease(release: SignedFiles): Promise<OpsResult<'release.publish'>> {
     const { application, version, manifest, role, workspace } = release;
+    const contentKeys = release.contentKeys.map((key) => key.toString('base64'));
     const params = { application, version, manifest, role: role.toString('base64') };
     let { missing } = await this.call('release.offer', params);
     for (;;) {
       await Promise.all(missing.map(async (hash) => this.upload(hash, await readObject(workspace, hash))));
-      const answer = await this.call('release.publish', params);
+      const answer = await this.call('release.publish', contentKeys.length === 0 ? params : { ...params, contentKeys });
       if (answer.release !== null) return answer;
       missing = answer.missing;
     }

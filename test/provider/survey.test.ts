@@ -104,8 +104,9 @@ function planning(registry: LogRegistry, { dry = false } = {}): { planner: Plann
     const sequence = ((await registry.get(keys.bundle(scope)))?.sequence ?? 0) + 1;
     await append(registry, { type: 'bundle-assigned', ...scope, sequence, bundle: manifestOf('bundle'), releases: [...releases], withdrawn: [...withdrawn] });
   };
+  const groupKey = (): Promise<never> => Promise.reject(new Error('nothing is encrypted here'));
   const offer = async (scope: Scope): Promise<void> => void did.offered.add(scopePath(scope));
-  return { planner: new Planner({ registry, assign, offer, clock, log: silentLog, signal: new AbortController().signal }), clock, did };
+  return { planner: new Planner({ registry, assign, offer, groupKey, clock, log: silentLog, signal: new AbortController().signal }), clock, did };
 }
 
 async function wholePlan(registry: LogRegistry): Promise<{ assigned: Set<string>; offered: Set<string> }> {

@@ -52,6 +52,7 @@ it('what a gateway says while the log is behind is taken as soon as there is roo
     offers: new Offers({ broker, repositories: new Repositories(registry), log: silentLog }),
     objects: { handle: () => undefined },
     reports: new Reports(registry),
+    groupKeys: { answer: () => Promise.reject(new Error('nobody asks for keys here')) },
     time: { answer: () => Promise.reject(new Error('nobody asks for the time here')) },
     events: new Events({ broker, clock, log: silentLog }),
     enrolments: { answer: async () => ({ status: 'busy' }) },

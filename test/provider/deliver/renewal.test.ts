@@ -2,14 +2,17 @@ import { cp } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Assigner } from '../../../provider/deliver/assigner.ts';
+import { ChunkIndex } from '../../../provider/deliver/chunk-index.ts';
 import { keepRenewing } from '../../../provider/deliver/renewal.ts';
 import { Repositories } from '../../../provider/deliver/repositories.ts';
 import { readOfflineMetadata, readOnlineKeys } from '../../../provider/deliver/trust-directory.ts';
 import { replaceAssignment } from '../../../provider/publish/ceremony.ts';
 import { LogRegistry } from '../../../provider/registry/log-registry.ts';
 import { MemoryTable } from '../../../provider/registry/memory-table.ts';
+import { KeyVault } from '../../../provider/secrecy/vault.ts';
 import type { Clock } from '../../../shared/base/clock.ts';
 import { silentLog } from '../../../shared/base/log.ts';
+import { MemoryChunkStore } from '../../../shared/store/memory-chunk-store.ts';
 import { checkSignedBy, inspectMetadata } from '../../../shared/trust/inspect.ts';
 import { createSigningKey, writeSigningKey } from '../../../shared/trust/keys.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
@@ -22,6 +25,11 @@ beforeAll(async () => {
   vendor = await Vendor.found();
 });
 afterAll(() => vendor.close());
+
+/** Nothing here is encrypted. */
+async function noSecrets(): Promise<{ vault: KeyVault; index: ChunkIndex }> {
+  return { vault: await KeyVault.open(await temporaryDirectory()), index: new ChunkIndex(new MemoryChunkStore()) };
+}
 
 /** Sleeping takes no time: the clock jumps to where the sleeper wants to be, until the given day. */
 function jumping(start: number, end: number, stop: AbortController, woken: () => Promise<void>): Clock {
@@ -57,6 +65,7 @@ test('over a year no signed role ever has less than 29 days left, sequences stay
   const repositories = new Repositories(registry);
   const offline = await readOfflineMetadata(vendor.layout.metadata);
   const assigner = new Assigner({
+    ...(await noSecrets()),
     registry,
     repositories,
     keys: await readOnlineKeys(vendor.layout.online),
@@ -93,6 +102,7 @@ test('after a ceremony everything is signed anew at once, although nothing is du
   const assignerOf = async (online: string): Promise<Assigner> => {
     const offline = await readOfflineMetadata(vendor.layout.metadata);
     return new Assigner({
+      ...(await noSecrets()),
       ...{ registry, repositories, actor: 'provider/main', clock, log: silentLog },
       ...{ keys: await readOnlineKeys(online), offline: () => offline },
     });

@@ -69,8 +69,8 @@ describe('mayPublish', () => {
     const allowed: Record<string, readonly string[]> = {
       provider: [],
       ops: ['request'],
-      gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'enrol'],
-      device: ['hello', 'want', 'statement', 'progress', 'time'],
+      gateway: ['hello', 'want', 'statement', 'progress', 'seen', 'time', 'key', 'enrol'],
+      device: ['hello', 'want', 'statement', 'progress', 'time', 'key'],
     };
     for (const speaker of world)
       for (const owner of world)
