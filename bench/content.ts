@@ -1,7 +1,9 @@
 import { createCipheriv } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { packChunk } from '../shared/bundle/chunk-form.ts';
 import { split } from '../shared/bundle/chunker.ts';
+import { contentKeyId, newContentKey } from '../shared/bundle/content-key.ts';
 import { sha256 } from '../shared/bundle/digest.ts';
 import { type ChunkRef, printManifest } from '../shared/bundle/manifest.ts';
 
@@ -23,26 +25,43 @@ export interface Content {
   /** A file with its manifest. */
   readonly manifest: string;
   readonly sha256: string;
+  /** The same release encrypted, where it was asked for. */
+  readonly encrypted?: Packed & { readonly key: Buffer };
+}
+/** A chunk store, and a file with the manifest. */
+interface Packed {
+  readonly store: string;
+  readonly manifest: string;
 }
 
 /** Written without any sync: nothing here outlives the bench. */
-export async function makeContent(directory: string, size: number): Promise<Content> {
+export async function makeContent(directory: string, size: number, { encrypted = false } = {}): Promise<Content> {
   const bytes = seededBytes(size);
   const folder = path.join(directory, 'files');
-  const store = path.join(directory, 'chunks');
-  const manifest = path.join(directory, 'manifest.json');
   await mkdir(folder, { recursive: true });
   await writeFile(path.join(folder, FILE), bytes);
+  const clear = await pack(directory, bytes);
+  const key = newContentKey();
+  return {
+    ...{ size, folder, sha256: sha256(bytes), ...clear },
+    ...(encrypted ? { encrypted: { ...(await pack(path.join(directory, 'encrypted'), bytes, key)), key } } : {}),
+  };
+}
+
+async function pack(directory: string, bytes: Buffer, key?: Buffer): Promise<Packed> {
+  const store = path.join(directory, 'chunks');
+  const manifest = path.join(directory, 'manifest.json');
   const chunks: ChunkRef[] = [];
-  for (const chunk of split(bytes)) {
-    const hash = sha256(chunk);
-    const shard = path.join(store, hash.slice(0, 2));
+  for (const piece of split(bytes)) {
+    const { chunk, wire } = packChunk(Buffer.from(piece), key === undefined ? undefined : { key, index: 0 });
+    const shard = path.join(store, chunk.hash.slice(0, 2));
     await mkdir(shard, { recursive: true });
-    await writeFile(path.join(shard, hash), chunk);
-    chunks.push({ hash, size: chunk.length });
+    await writeFile(path.join(shard, chunk.hash), wire);
+    chunks.push(chunk);
   }
-  const whole = sha256(bytes);
-  const files = [{ path: FILE, size, mode: 0o644 as const, sha256: whole, chunks }];
-  await writeFile(manifest, printManifest({ format: 1, application: APPLICATION, version: '1.0.0', size, hooks: {}, files, links: [] }));
-  return { size, folder, store, manifest, sha256: whole };
+  const size = bytes.length;
+  const files = [{ path: FILE, size, mode: 0o644 as const, sha256: sha256(bytes), chunks }];
+  const encryption = key === undefined ? {} : { encryption: { keys: [contentKeyId(key)] } };
+  await writeFile(manifest, printManifest({ format: 1, application: APPLICATION, version: '1.0.0', size, hooks: {}, ...encryption, files, links: [] }));
+  return { store, manifest };
 }

@@ -3,12 +3,14 @@ import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
+import { chunksByHash, decoded } from '../agent/fetch/decoded.ts';
 import { DirectoryHandler } from '../agent/handlers/directory.ts';
 import { OwnShelf } from '../agent/serve/shelf.ts';
 import { Swarm } from '../agent/swarm/swarm.ts';
 import { loadCredentials } from '../certs/credentials.ts';
 import { systemClock } from '../shared/base/clock.ts';
 import { createLog } from '../shared/base/log.ts';
+import { ChunkCodec, keysOf } from '../shared/bundle/chunk-form.ts';
 import { chunkList, chunkSizes, parseManifest } from '../shared/bundle/manifest.ts';
 import { openDoor } from '../shared/net/door.ts';
 import type { ChunkFetcher, Deliver } from '../shared/store/chunk-fetcher.ts';
@@ -32,6 +34,8 @@ const Options = z.strictObject({
   directory: z.string(),
   peers: z.array(z.string()),
   how: z.enum(['fetch', 'stage']),
+  /** The content key of an encrypted release, base64. */
+  key: z.string().optional(),
 });
 const options = Options.parse(JSON.parse(process.argv[2] ?? ''));
 
@@ -45,7 +49,13 @@ const device = credentials.identity;
 if (device.role !== 'device') throw new Error('these are not the credentials of a device');
 const bundle = { format: 1, ...SCOPE, sequence: 1, releases: [], withdrawn: [] } as const;
 const view = { bundle, bundleHash: '', timestampVersion: 1, manifests: new Map([[manifestHash, manifest]]), metadata: new Map(), targets: new Map() };
-const shelf = new OwnShelf(device, () => view, systemClock);
+const contentKeys = keysOf(manifest, options.key === undefined ? [] : [Buffer.from(options.key, 'base64')]);
+const shelf = new OwnShelf(
+  device,
+  () => view,
+  systemClock,
+  () => contentKeys,
+);
 const swarm = new Swarm({ device, credentials, shelf, uploadRate: () => Number.POSITIVE_INFINITY, uploads: () => true, clock, log, random: Math.random });
 const door = await openDoor({
   host: options.host,
@@ -78,7 +88,11 @@ const start = performance.now();
 if (options.how === 'fetch') await fetchToFile();
 else {
   const handler = new DirectoryHandler({ install: options.directory, log, clock });
-  await handler.stage({ application: APPLICATION, version: manifest.version, manifestHash, manifest }, chunks, { onStaged: (tree) => void shelf.stage(tree) });
+  await handler.stage(
+    { application: APPLICATION, version: manifest.version, manifestHash, manifest },
+    decoded(chunks, chunksByHash(manifest), new ChunkCodec(manifest, contentKeys)),
+    { onStaged: (tree) => void shelf.stage(tree) },
+  );
   shelf.restock(await handler.trees());
   swarm.restocked();
 }

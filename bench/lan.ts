@@ -21,7 +21,7 @@ export const bench: Bench = async (context) => {
     const outcomes: Outcome[] = [];
     for (const heat of plan) {
       const folder = path.join(directory, `content-${heat.shape.mib}`);
-      const content = await makeContent(folder, heat.shape.mib << 20);
+      const content = await makeContent(folder, heat.shape.mib << 20, { encrypted: heat.names.includes('wardcast, encrypted') });
       outcomes.push(await hold(context, heat, { papers, content, directory }));
       await rm(folder, { recursive: true });
     }

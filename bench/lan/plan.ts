@@ -10,6 +10,7 @@ export const CONTESTANTS = {
   wardcast: wardcast(),
   'wardcast without staging': wardcast({ how: 'fetch' }),
   'wardcast, one device killed': wardcast({ kill: true }),
+  'wardcast, encrypted': wardcast({ encrypted: true }),
   aria2,
   udpcast,
   'nginx and curl': nginx,
@@ -33,9 +34,9 @@ const slow = ['nginx and curl', 'mosquitto, TLS, 256 KiB', 'iperf3, one copy'] a
 export const WHOLE: readonly Heat[] = [
   { shape: { devices: 2, mbit: 100, mib: 100 }, names: swarms, once: slow },
   { shape: { devices: 4, mbit: 100, mib: 100 }, names: swarms, once: slow },
-  { shape: { devices: 8, mbit: 25, mib: 25 }, names: [...swarms, 'wardcast, one device killed'], once: slow },
+  { shape: { devices: 8, mbit: 25, mib: 25 }, names: [...swarms, 'wardcast, one device killed', 'wardcast, encrypted'], once: slow },
   { shape: { devices: 16, mbit: 25, mib: 25 }, names: swarms },
-  { shape: { devices: 8, mbit: null, mib: 100 }, names: ['wardcast', 'aria2', 'nginx and curl'], once: ['mosquitto, TLS, 256 KiB'] },
+  { shape: { devices: 8, mbit: null, mib: 100 }, names: ['wardcast', 'wardcast, encrypted', 'aria2', 'nginx and curl'], once: ['mosquitto, TLS, 256 KiB'] },
   { shape: { devices: 1, mbit: null, mib: 1000 }, names: ['wardcast', 'wardcast without staging', 'nginx and curl'] },
 ];
 

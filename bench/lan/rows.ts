@@ -51,6 +51,8 @@ function comparisons(outcomes: readonly Outcome[]): Row[] {
       if (Number.isFinite(ratio)) rows.push({ bench, contestant: 'wardcast', ...more, ...shape, target, ratio: round(ratio) });
     };
     const ours = secondsOf(outcome, 'wardcast');
+    // What is left of the throughput.
+    const encryption = (): void => add('lan-encryption', {}, 0.85, ours / secondsOf(outcome, 'wardcast, encrypted'));
     const limit = limitOf(shape);
     if (limit === null && shape.devices === 1) {
       const reference = secondsOf(outcome, 'nginx and curl');
@@ -59,7 +61,9 @@ function comparisons(outcomes: readonly Outcome[]): Row[] {
     } else if (limit === null) {
       add('lan-unshaped', { against: 'aria2' }, 1, ours / secondsOf(outcome, 'aria2'));
       add('lan-unshaped', { against: 'nginx and curl' }, 2, ours / secondsOf(outcome, 'nginx and curl'));
+      encryption();
     } else if (shape.devices >= 8) {
+      encryption();
       add('lan-vs-aria2', {}, 0.8, ours / secondsOf(outcome, 'aria2'));
       add('lan-vs-udpcast', {}, 1, ours / secondsOf(outcome, 'udpcast'));
       add('lan-kill', {}, 1.4, secondsOf(outcome, KILLED) / limit);

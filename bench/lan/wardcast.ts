@@ -21,16 +21,22 @@ export interface Variant {
   readonly how?: 'stage' | 'fetch';
   /** One device is killed when half the time is gone that the file takes over one link. */
   readonly kill?: boolean;
+  /** Its chunks are ciphertext, which every device opens, and seals again for its peers. */
+  readonly encrypted?: boolean;
 }
 
 /** Gateway and agents, up and connected before the clock starts, as daemons are. */
-export function wardcast({ how = 'stage', kill = false }: Variant = {}): Contestant {
+export function wardcast({ how = 'stage', kill = false, encrypted = false }: Variant = {}): Contestant {
   return async (race) => {
     const { content, papers, devices } = race;
-    const served = { host: addressOf(0), credentials: papers.of('gateway'), store: content.store, manifest: content.manifest };
+    const { store, manifest } = encrypted ? (content.encrypted ?? content) : content;
+    const key = encrypted ? content.encrypted?.key.toString('base64') : undefined;
+    const served = { host: addressOf(0), credentials: papers.of('gateway'), store, manifest };
     const gateway = race.start(0, worker('lan-gateway', served));
     const { port } = Up.parse(await gateway.line());
-    const agents = devices.map((host) => race.start(host, worker('lan-device', deviceOptions(race, host, `${addressOf(0)}:${port}`, how), 'agent')));
+    const agents = devices.map((host) =>
+      race.start(host, worker('lan-device', { ...deviceOptions(race, host, `${addressOf(0)}:${port}`, how), manifest, key }, 'agent')),
+    );
     for (const agent of agents) Up.parse(await agent.line());
     await new Promise((resolve) => setTimeout(resolve, SETTLE.all + SETTLE.each * devices.length));
 
@@ -60,13 +66,12 @@ export function wardcast({ how = 'stage', kill = false }: Variant = {}): Contest
 }
 
 function deviceOptions(race: Race, host: number, gateway: string, how: string) {
-  const { content, papers, devices } = race;
+  const { papers, devices } = race;
   return {
     host: addressOf(host),
     port: PORT,
     gateway,
     credentials: papers.of(`ct-${host}`),
-    manifest: content.manifest,
     directory: race.folder(host),
     peers: devices.filter((other) => other !== host).map((other) => `${addressOf(other)}:${PORT}`),
     how,

@@ -70,7 +70,7 @@ describe('the whole life of a customer and its devices', () => {
   const release = async (version: string): Promise<void> => {
     await mkdir(at('vendor', `viewer-${version}`));
     await writeFile(at('vendor', `viewer-${version}`, 'hello.txt'), `hello ${version}\n`);
-    await vendor(`wardcast release sign viewer-${version} viewer@${version} --keys keys --workspace workspace`);
+    await vendor(`wardcast release sign viewer-${version} viewer@${version} --keys keys --workspace workspace --encrypt`);
     await order(`wardcast release publish viewer@${version} --workspace workspace\nwardcast current set aster imaging viewer@${version}`);
   };
   const onDisk = (device: string): Promise<string> => readFile(at(device, 'applications/viewer/current/hello.txt'), 'utf8');
