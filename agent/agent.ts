@@ -35,6 +35,7 @@ import { revocationsOf } from '../shared/wire/revocation.ts';
 import { Acceptor } from './accept/verify.ts';
 import { type AgentConfig, parseAddress } from './config.ts';
 import { Counter } from './confirm/counter.ts';
+import { KeptHead } from './confirm/kept-head.ts';
 import { Statements } from './confirm/statements.ts';
 import { renewalRoad } from './enrol/renew.ts';
 import { chunksByHash, decoded } from './fetch/decoded.ts';
@@ -121,6 +122,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     credentials,
     counter: new Counter(numbers),
     outbox: await Outbox.open(state),
+    kept: await KeptHead.open(config.data, log),
     clock,
     calendar: clock.calendar,
     log,

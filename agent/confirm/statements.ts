@@ -10,13 +10,15 @@ import { type Confirmation, type Receipt, Signed, Statement } from '../../shared
 import type { InstalledRelease } from '../handlers/install-handler.ts';
 import type { Outcome, Reporter } from '../install/reporter.ts';
 import type { Counter } from './counter.ts';
-import { openReceipt } from './receipt.ts';
+import type { KeptHead } from './kept-head.ts';
+import { type OwnReceipt, openReceipt } from './receipt.ts';
 
 export interface StatementsOptions {
   readonly device: DeviceIdentity;
   readonly credentials: Credentials;
   readonly counter: Counter;
   readonly outbox: Outbox;
+  readonly kept: KeptHead;
   /** Receipts are judged by it. */
   readonly clock: Clock;
   /** What statements say of the time, for people; the other one unless given. */
@@ -88,26 +90,35 @@ export class Statements implements Reporter {
    * @returns true when everything is to be stated anew
    */
   async receive(payload: Buffer): Promise<boolean> {
-    const { device, credentials, clock, log, outbox } = this.#o;
-    let receipt: Receipt;
+    const { device, credentials, clock, log, kept } = this.#o;
+    let own: OwnReceipt;
     try {
-      ({ receipt } = openReceipt(payload, device, credentials.rootPem, momentOf(clock)));
+      own = openReceipt(payload, device, credentials.rootPem, momentOf(clock));
     } catch (error) {
       log.warn('receipt.refused', { error });
       return false;
     }
+    const { receipt } = own;
     const waiting = await this.#find(receipt.counter);
     if (waiting === undefined || waiting.digest !== receipt.digest) {
       log.debug('receipt.unknown', { counter: receipt.counter, outcome: receipt.outcome });
       return false;
     }
+    // Before the statement goes: what names the old head is gone only when the new one is kept.
+    // A log that was rewritten, or restored from an old backup, may have lost what this device said.
+    const isAnotherLog = await kept.shown(own, waiting.head);
+    return (await this.#settle(receipt, waiting.key)) || isAnotherLog;
+  }
+
+  async #settle(receipt: Receipt, key: string): Promise<boolean> {
+    const { log, outbox } = this.#o;
     switch (receipt.outcome) {
       case 'recorded':
-        await outbox.delete(waiting.key);
+        await outbox.delete(key);
         log.info('receipt.recorded', { counter: receipt.counter, ...(receipt.entry === undefined ? {} : { entry: receipt.entry.sequence }) });
         return await this.#isBehind(receipt);
       case 'refused':
-        await outbox.delete(waiting.key);
+        await outbox.delete(key);
         log.error('receipt.statement-refused', { counter: receipt.counter, reason: receipt.reason });
         return await this.#isBehind(receipt);
       case 'behind':
@@ -131,14 +142,19 @@ export class Statements implements Reporter {
     const again: { key: string; statement: Statement }[] = [];
     for await (const { key, statement } of this.#waiting()) if (statement.counter <= highest) again.push({ key, statement });
     for (const { key, statement } of again) {
-      if (statement.type === 'confirmation') await this.#post({ ...statement, counter: await this.#o.counter.next() });
+      if (statement.type === 'confirmation') await this.#post({ ...statement, ...this.#named(), counter: await this.#o.counter.next() });
       await this.#o.outbox.delete(key);
     }
   }
 
-  async #header(): Promise<Pick<Confirmation, 'customer' | 'site' | 'group' | 'device' | 'counter' | 'at'>> {
+  async #header(): Promise<Pick<Confirmation, 'customer' | 'site' | 'group' | 'device' | 'counter' | 'at' | 'head'>> {
     const { customer, site, group, device } = this.#o.device;
-    return { customer, site, group, device, counter: await this.#o.counter.next(), at: timestamp(this.#o.calendar ?? this.#o.clock) };
+    return { customer, site, group, device, counter: await this.#o.counter.next(), at: timestamp(this.#o.calendar ?? this.#o.clock), ...this.#named() };
+  }
+
+  #named(): Pick<Confirmation, 'head'> {
+    const head = this.#o.kept.point;
+    return head === undefined ? {} : { head };
   }
 
   async #post(statement: Statement): Promise<void> {
@@ -148,10 +164,12 @@ export class Statements implements Reporter {
     send(signed);
   }
 
-  async #find(counter: number): Promise<{ key: string; digest: string } | undefined> {
+  async #find(counter: number): Promise<{ key: string; digest: string; head: Statement['head'] } | undefined> {
     const key = keyOf(counter);
     if (!this.#o.outbox.has(key)) return undefined;
-    for await (const waiting of this.#waiting()) if (waiting.key === key) return { key, digest: waiting.digest };
+    for await (const waiting of this.#waiting()) {
+      if (waiting.key === key) return { key, digest: waiting.digest, head: waiting.statement.head };
+    }
     return undefined;
   }
 

@@ -1,8 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Counter } from '../../../agent/confirm/counter.ts';
+import { KeptHead } from '../../../agent/confirm/kept-head.ts';
 import { openReceipt } from '../../../agent/confirm/receipt.ts';
 import { Statements, type StatementsOptions } from '../../../agent/confirm/statements.ts';
 import type { Outcome } from '../../../agent/install/reporter.ts';
@@ -12,13 +13,13 @@ import { issueDevice } from '../../../certs/pki-directory.ts';
 import { systemClock } from '../../../shared/base/clock.ts';
 import { isWardcastError } from '../../../shared/base/errors.ts';
 import type { DeviceIdentity } from '../../../shared/base/identity.ts';
-import { silentLog } from '../../../shared/base/log.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import { Outbox } from '../../../shared/store/outbox.ts';
 import { openState } from '../../../shared/store/state.ts';
 import { type Receipt, Receipts, Signed, Statement } from '../../../shared/wire/messages.ts';
 import { TestNotary } from '../../support/notary.ts';
 import { MemoryRows } from '../../support/power-cut.ts';
+import { RecordingLog } from '../../support/recording-log.ts';
 import { Vendor } from '../../support/scripted-gateway.ts';
 
 const device: DeviceIdentity = { role: 'device', customer: 'acme', site: 'north', group: 'ct', device: 'ct-1' };
@@ -61,8 +62,9 @@ const make = async (more: Partial<StatementsOptions> = {}): Promise<Statements> 
     credentials: mine,
     counter: new Counter(new MemoryRows(numbers)),
     outbox,
+    kept: await KeptHead.open(at, log),
     clock: systemClock,
-    log: silentLog,
+    log,
     agentVersion: '0.1.0',
     inventory: async () => [{ application: 'viewer', version: '1.0.0', manifestHash: 'a'.repeat(64) }],
     send: (signed) => {
@@ -74,9 +76,14 @@ const make = async (more: Partial<StatementsOptions> = {}): Promise<Statements> 
   });
 };
 let statements: Statements;
+/** The provider's log. */
+let notary: TestNotary;
+let log: RecordingLog;
 beforeEach(async () => {
   at = join(folder, `state-${count++}`);
   sent = [];
+  notary = new TestNotary(vendor.provider);
+  log = new RecordingLog();
   numbers = new Map();
   statements = await make();
   return () => close();
@@ -96,7 +103,7 @@ const receiptFor = (statement: Statement, more: Partial<Receipt> = {}, signer: C
     at: new Date().toISOString(),
     ...more,
   };
-  return Buffer.from(JSON.stringify(new TestNotary(vendor.provider).receipts([receipt], { signer })));
+  return Buffer.from(JSON.stringify(notary.receipts([receipt], { signer, knows: statement.head })));
 };
 
 const withHead = (message: Buffer, more: Partial<Signed>): Receipts => {
@@ -188,8 +195,8 @@ describe('statements', () => {
     const behind = receiptFor(first, { outcome: 'behind', highest: 41 });
     expect(await statements.receive(behind)).toBe(true);
     expect(sent).toEqual([
-      { ...first, counter: 42 },
-      { ...second, counter: 43 },
+      { ...first, counter: 42, head: notary.point },
+      { ...second, counter: 43, head: notary.point },
     ]);
     // The receipts for the same backlog come one by one: only the first one counts.
     expect(await statements.receive(behind)).toBe(false);
@@ -206,7 +213,7 @@ describe('statements', () => {
     const waiting = await statements.compose(outcome);
     await statements.report(waiting);
     expect(await statements.receive(receiptFor(inventory, { highest: 41 }))).toBe(true);
-    expect(sent.at(-1)).toEqual({ ...waiting, counter: 42 });
+    expect(sent.at(-1)).toEqual({ ...waiting, counter: 42, head: notary.point });
     await statements.stateInventory();
     expect(sent.at(-1)).toMatchObject({ type: 'inventory', counter: 43 });
     // What the device has counted itself is no news.
@@ -274,5 +281,78 @@ describe('the counter', () => {
     expect(await counter.next()).toBe(11);
     await counter.jumpPast(5);
     expect(await counter.next()).toBe(12);
+  });
+});
+
+describe('the head of the log that a device keeps', () => {
+  const newest = (): Statement => {
+    const last = sent.at(-1);
+    if (last === undefined) throw new Error('nothing was said');
+    return last;
+  };
+  const confirm = async (): Promise<boolean> => statements.receive(receiptFor(newest()));
+  const events = (): string[] => log.lines.filter(({ level }) => level === 'error').map(({ event }) => event);
+
+  it('is named in every statement, grows with proof, and outlives a restart', async () => {
+    await statements.stateInventory();
+    expect(newest()).not.toHaveProperty('head');
+    expect(await confirm()).toBe(false);
+    const first = notary.point;
+    await statements.report(await statements.compose(outcome));
+    expect(newest()).toMatchObject({ head: first });
+    expect(await confirm()).toBe(false);
+    expect(notary.point.size).toBeGreaterThan(first.size);
+    await close();
+    statements = await make();
+    await statements.stateInventory();
+    expect(newest()).toMatchObject({ head: notary.point });
+    expect(events()).toEqual([]);
+  });
+
+  it('is not given up for one that does not go on from it, until the contradiction is on that log', async () => {
+    for (let at = 0; at < 3; at++) {
+      await statements.stateInventory();
+      await confirm();
+    }
+    const old = notary.point;
+    const evidence = await readFile(join(at, 'log-head.json'));
+    notary = notary.forked(1);
+    await statements.stateInventory();
+    // Not recorded: nothing testifies there, so the old one stays.
+    expect(await statements.receive(receiptFor(newest(), { outcome: 'refused', reason: 'DENIED: no' }))).toBe(false);
+    expect(events()).toContain('log.rewritten');
+    await statements.stateInventory();
+    expect(newest()).toMatchObject({ head: old });
+    // Recorded: the statement that names the old one is on the log that does not have it. What runs is said anew, and life goes on.
+    expect(await confirm()).toBe(true);
+    expect(await readFile(join(at, `log-head-contradicted-${old.size}.json`))).toEqual(evidence);
+    await statements.stateInventory();
+    expect(newest()).toMatchObject({ head: notary.point });
+    expect(await confirm()).toBe(false);
+  });
+
+  it('is not taken from a receipt whose statement named another', async () => {
+    await statements.stateInventory();
+    await confirm();
+    await statements.report(await statements.compose(outcome));
+    const early = newest();
+    await statements.report(await statements.compose(outcome));
+    await confirm();
+    const kept = notary.point;
+    notary = notary.forked(1);
+    expect(await statements.receive(receiptFor(early))).toBe(false);
+    await statements.stateInventory();
+    expect(newest()).toMatchObject({ head: kept });
+  });
+
+  it('that cannot be read is none, and keeps nobody from speaking', async () => {
+    await writeFile(join(at, 'log-head.json'), '{');
+    await close();
+    statements = await make();
+    await statements.stateInventory();
+    expect(newest()).not.toHaveProperty('head');
+    expect(await confirm()).toBe(false);
+    await statements.stateInventory();
+    expect(newest()).toMatchObject({ head: notary.point });
   });
 });
