@@ -58,7 +58,13 @@ async function reconnecting(context: BenchContext): Promise<Row[]> {
   await mkdir(directory);
   const peers = await connect({ ...context, directory, runs: 1 });
   return [
-    row('wardcast', 'reconnect', of('seconds'), 's', 10, { devices, afterReady: round(of('afterReady')), gatewayCpu: round(of('cpu')) }),
+    row('wardcast', 'reconnect', of('seconds'), 's', 10, {
+      devices,
+      afterReady: round(of('afterReady')),
+      gatewayCpu: round(of('cpu')),
+      devicesCpu: round(of('devicesCpu')),
+      failedHandshakes: of('failed'),
+    }),
     row('wardcast', 'gateway-rss', of('peakMib'), 'MiB', 250, { devices, atRest: round(of('restMib')) }),
     // The bare broker and mosquitto beside it, with clients that wait for each other and never fail.
     ...peers.map((peer) => row(`${peer.contestant}, broker alone`, 'reconnect', devices / Number(peer['perSecond']), 's', null, { devices })),
@@ -74,7 +80,13 @@ async function confirming(context: BenchContext): Promise<Row[]> {
 
 async function resting(context: BenchContext): Promise<Row[]> {
   const found = await idle(context);
-  return found.map((one) => row(one.contestant, 'idle-rss', Number(one['rssMib']), 'MiB', one.contestant.startsWith('wardcast agent') ? 75 : null));
+  return found.flatMap((one) => {
+    const agent = one.contestant.startsWith('wardcast agent');
+    return [
+      row(one.contestant, 'idle-rss', Number(one['rssMib']), 'MiB', agent ? 75 : null),
+      row(one.contestant, 'idle-wake-ups', Number(one['wakeUpsPerSecond']), '1/s', null, { cpuPercent: Number(one['cpuPercent']) }),
+    ];
+  });
 }
 
 async function starting({ runs, quick }: BenchContext): Promise<Row[]> {

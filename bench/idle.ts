@@ -8,6 +8,8 @@ import { cpuOf, rssOf, wakeUpsOf } from './machine.ts';
 import { type Bench, type BenchContext, median, type Row, round } from './row.ts';
 
 const MiB = 1 << 20;
+/** Seconds that all looks take together, at least: keep-alive, discovery and the look at the clock come once or twice a minute. */
+const MINUTE = 60;
 const BARE = [process.execPath, '-e', 'setInterval(() => undefined, 60_000)'];
 
 interface Rest {
@@ -46,13 +48,17 @@ export const bench: Bench = async (context) => {
     await world.close();
   }
   const of = (name: string, what: (run: Rest) => number): number => median((seen.get(name) ?? []).map(what));
+  const mean = (name: string, what: (run: Rest) => number): number => {
+    const all = seen.get(name) ?? [];
+    return all.reduce((sum, run) => sum + what(run), 0) / all.length;
+  };
   return [...seen.keys()].map(
     (contestant): Row => ({
       bench: 'idle',
       contestant,
       rssMib: round(of(contestant, ({ rssMib }) => rssMib)),
-      cpuPercent: round(of(contestant, ({ cpuPercent }) => cpuPercent)),
-      wakeUpsPerSecond: round(of(contestant, ({ wakeUpsPerSecond }) => wakeUpsPerSecond)),
+      cpuPercent: round(mean(contestant, ({ cpuPercent }) => cpuPercent)),
+      wakeUpsPerSecond: round(mean(contestant, ({ wakeUpsPerSecond }) => wakeUpsPerSecond)),
       ratio: round(of(contestant, ({ rssMib }) => rssMib) / of('bare node', ({ rssMib }) => rssMib)),
     }),
   );
@@ -72,7 +78,7 @@ async function watch({ quick, runs, note, signal }: BenchContext, seen: Map<stri
     signal.throwIfAborted();
     await Promise.all(
       Object.entries(processes).map(async ([name, pid]) => {
-        const one = await rest(pid, quick ? 3 : 10);
+        const one = await rest(pid, quick ? 3 : Math.ceil(MINUTE / runs));
         seen.set(name, [...(seen.get(name) ?? []), one]);
         note(`run ${run + 1}: ${name} ${one.rssMib.toFixed(1)} MiB, ${one.cpuPercent.toFixed(2)} % CPU`);
       }),

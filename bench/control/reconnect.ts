@@ -28,7 +28,9 @@ export interface Reconnected {
   readonly afterReady: number;
   readonly peakMib: number;
   readonly restMib: number;
+  /** CPU seconds of the gateway, its start included, and of the processes that play the devices. */
   readonly cpu: number;
+  readonly devicesCpu: number;
   /** Connections that the gateway let in, and that it turned away or that broke during the handshake. */
   readonly accepted: number;
   readonly failed: number;
@@ -62,6 +64,7 @@ export async function reconnect({ directory, quick, signal, note, runs }: BenchC
       const again = workers.map((one) => one.greeted(signal));
       const killed = Date.now();
       const from = gateway.lines.length;
+      const devicesBefore = await cpuOfAll(workers);
       await gateway.kill();
       await gateway.start();
       const ready = Date.now();
@@ -70,13 +73,14 @@ export async function reconnect({ directory, quick, signal, note, runs }: BenchC
         peak = Math.max(peak, await rssOf(gateway.pid).catch(() => 0));
       }, 50);
       const last = Math.max(...(await Promise.all(again)));
-      const cpu = await cpuOf(gateway.pid);
+      const [cpu, devicesAfter] = await Promise.all([cpuOf(gateway.pid), cpuOfAll(workers)]);
       await sleep(quick ? 1000 : SETTLE_MS);
       clearInterval(sampling);
       const restMib = (await rssOf(gateway.pid)) / 1024;
-      const one = { seconds: (last - killed) / 1000, afterReady: (last - ready) / 1000, peakMib: peak / 1024, restMib, cpu, ...doorOf(gateway, from) };
+      const times = { seconds: (last - killed) / 1000, afterReady: (last - ready) / 1000, cpu, devicesCpu: devicesAfter - devicesBefore };
+      const one = { ...times, peakMib: peak / 1024, restMib, ...doorOf(gateway, from) };
       note(
-        `run ${run + 1}: ${size} devices back after ${one.seconds.toFixed(1)} s, gateway at most ${one.peakMib.toFixed(0)} MiB, at rest ${restMib.toFixed(0)} MiB, ${cpu.toFixed(1)} s CPU`,
+        `run ${run + 1}: ${size} devices back after ${one.seconds.toFixed(1)} s (${one.failed} handshakes failed), gateway at most ${one.peakMib.toFixed(0)} MiB, at rest ${restMib.toFixed(0)} MiB, ${cpu.toFixed(1)} s CPU; the devices ${one.devicesCpu.toFixed(1)} s CPU`,
       );
       found.push(one);
     }
@@ -94,6 +98,11 @@ function doorOf(gateway: Daemon, from: number): Pick<Reconnected, 'accepted' | '
   return { accepted: count('broker.connected'), failed: count('door.refused') + more };
 }
 
+async function cpuOfAll(workers: readonly Devices[]): Promise<number> {
+  const seconds = await Promise.all(workers.map(({ pid }) => cpuOf(pid)));
+  return seconds.reduce((sum, one) => sum + one, 0);
+}
+
 /** One worker and what it says. */
 class Devices {
   readonly #child: ChildProcess;
@@ -103,6 +112,12 @@ class Devices {
     if (child.stdout === null) throw new Error('no stdout');
     this.#child = child;
     this.#lines = readline.createInterface({ input: child.stdout });
+  }
+
+  get pid(): number {
+    const { pid } = this.#child;
+    if (pid === undefined) throw new Error('The devices did not start');
+    return pid;
   }
 
   /** When the last of its devices was greeted, the next time that comes about. */

@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram';
 import { Bonjour } from 'bonjour-service';
 import type { Clock } from '../base/clock.ts';
 import { toWardcastError, WardcastError } from '../base/errors.ts';
@@ -28,11 +29,17 @@ interface Mdns {
   on(event: 'error' | 'warning', listener: (error: Error) => void): unknown;
   query(name: string, type: 'PTR', done: (error?: Error | null) => void): void;
   respond(answers: unknown[], done: (error?: Error | null) => void): void;
+  /** Joins the group on the interface, unless that was done. */
+  update(): void;
 }
 interface Port {
   readonly bonjour: Bonjour;
   readonly mdns: Mdns;
+  readonly join: () => void;
 }
+
+/** RFC 6762, 11. */
+const TTL = 255;
 
 /** Milliseconds between the first announcements (RFC 6762, 8.3: at least two, a second apart). Later ones are answers to queries. */
 const ANNOUNCEMENTS = [0, 1000, 3000];
@@ -104,7 +111,9 @@ class BonjourDiscovery implements Discovery {
 
   #open(): Port {
     // `interface` alone would also bind to it, and then no multicast arrives; without it the default route's interface is used, which may be the WAN's.
-    const options = { interface: this.#lan.address, bind: '0.0.0.0', port: 5353 };
+    const socket = createSocket({ type: 'udp4', reuseAddr: true });
+    // Not `multicast`: it would look every five seconds whether there are new interfaces, and there is only the one.
+    const options = { interface: this.#lan.address, bind: '0.0.0.0', port: 5353, socket, multicast: false };
     const bonjour = new Bonjour(options, (error: unknown) => this.#log.debug('discovery.answer-failed', { error }));
     const mdns: Mdns = bonjour['server'].mdns;
     mdns.on('error', (error) => {
@@ -116,15 +125,28 @@ class BonjourDiscovery implements Discovery {
       });
     });
     mdns.on('warning', (error) => this.#log.debug('discovery.warning', { message: error.message }));
-    return { bonjour, mdns };
+    let listening = false;
+    const join = (): void => {
+      if (listening) mdns.update();
+    };
+    socket.once('close', () => {
+      listening = false;
+    });
+    socket.once('listening', () => {
+      listening = true;
+      socket.setMulticastTTL(TTL);
+      join();
+    });
+    return { bonjour, mdns, join };
   }
 
   // ── advertising ───────────────────────────────────────────────────────────────────────────────────────
 
-  async #announce({ mdns }: Port, what: Advertised, signal: AbortSignal): Promise<void> {
+  async #announce({ mdns, join }: Port, what: Advertised, signal: AbortSignal): Promise<void> {
     try {
       for (const wait of ANNOUNCEMENTS) {
         if (wait > 0) await this.#clock.sleep(wait, { signal });
+        join();
         mdns.respond(printAdvert(what, this.#lan.address), (error) => {
           if (error) this.#log.debug('discovery.announce-failed', { error });
         });
@@ -144,9 +166,11 @@ class BonjourDiscovery implements Discovery {
   // ── browsing ──────────────────────────────────────────────────────────────────────────────────────────
 
   /** One query is lost easily, and a killed peer says no good-bye: ask again and again, and drop who does not answer. */
-  async #ask(kind: DiscoveryKind, { mdns }: Port, sightings: Sightings, signal: AbortSignal): Promise<void> {
+  async #ask(kind: DiscoveryKind, { mdns, join }: Port, sightings: Sightings, signal: AbortSignal): Promise<void> {
     try {
       while (!signal.aborted) {
+        // Again, should the interface have been on its way up.
+        join();
         mdns.query(serviceName(kind), 'PTR', (error) => {
           if (error) this.#log.debug('discovery.query-failed', { error });
         });
