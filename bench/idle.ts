@@ -73,12 +73,12 @@ function agentOf(device: DeviceUnit): Daemon {
 /** All at the same time: they do nothing, so they do not disturb each other. */
 async function watch({ quick, runs, note, signal }: BenchContext, seen: Map<string, Rest[]>, processes: Readonly<Record<string, number>>): Promise<void> {
   // What was begun before has ended, and the garbage of it is cleared away.
-  await sleep(quick ? 2 : 15);
+  await sleep(quick ? 1 : 15);
   for (let run = 0; run < runs; run++) {
     signal.throwIfAborted();
     await Promise.all(
       Object.entries(processes).map(async ([name, pid]) => {
-        const one = await rest(pid, quick ? 3 : Math.ceil(MINUTE / runs));
+        const one = await rest(pid, quick ? 2 : Math.ceil(MINUTE / runs));
         seen.set(name, [...(seen.get(name) ?? []), one]);
         note(`run ${run + 1}: ${name} ${one.rssMib.toFixed(1)} MiB, ${one.cpuPercent.toFixed(2)} % CPU`);
       }),
