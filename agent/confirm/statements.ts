@@ -6,7 +6,7 @@ import { type DeviceIdentity, sameScope } from '../../shared/base/identity.ts';
 import type { Log } from '../../shared/base/log.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import type { Outbox } from '../../shared/store/outbox.ts';
-import { type Confirmation, type Receipt, Signed, Statement } from '../../shared/wire/messages.ts';
+import { Confirmation, type Receipt, Signed, Statement } from '../../shared/wire/messages.ts';
 import type { InstalledRelease } from '../handlers/install-handler.ts';
 import type { Outcome, Reporter } from '../install/reporter.ts';
 import type { Counter } from './counter.ts';
@@ -43,7 +43,8 @@ export class Statements implements Reporter {
   }
 
   async compose(outcome: Outcome): Promise<Confirmation> {
-    return { type: 'confirmation', ...(await this.#header()), ...outcome };
+    // In the order in which the journal reads it back after a kill: said again in another order it would be another statement under the same counter.
+    return Confirmation.parse({ type: 'confirmation', ...(await this.#header()), ...outcome });
   }
 
   async report(confirmation: Confirmation): Promise<void> {

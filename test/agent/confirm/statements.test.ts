@@ -16,7 +16,7 @@ import type { DeviceIdentity } from '../../../shared/base/identity.ts';
 import { sha256 } from '../../../shared/bundle/digest.ts';
 import { Outbox } from '../../../shared/store/outbox.ts';
 import { openState } from '../../../shared/store/state.ts';
-import { type Receipt, Receipts, Signed, Statement } from '../../../shared/wire/messages.ts';
+import { Confirmation, type Receipt, Receipts, Signed, Statement } from '../../../shared/wire/messages.ts';
 import { TestNotary } from '../../support/notary.ts';
 import { MemoryRows } from '../../support/power-cut.ts';
 import { RecordingLog } from '../../support/recording-log.ts';
@@ -49,6 +49,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 let count = 0;
 let sent: Statement[];
+let words: string[];
 let outbox: Outbox;
 let numbers: Map<string, number>;
 let close: () => Promise<void>;
@@ -70,6 +71,7 @@ const make = async (more: Partial<StatementsOptions> = {}): Promise<Statements> 
     send: (signed) => {
       const { identity, payload } = open(Signed.parse(JSON.parse(signed.toString())), mine.rootPem, { now: Date.now() });
       expect(identity).toEqual(device);
+      words.push(payload.toString());
       sent.push(Statement.parse(JSON.parse(payload.toString())));
     },
     ...more,
@@ -82,6 +84,7 @@ let log: RecordingLog;
 beforeEach(async () => {
   at = join(folder, `state-${count++}`);
   sent = [];
+  words = [];
   notary = new TestNotary(vendor.provider);
   log = new RecordingLog();
   numbers = new Map();
@@ -133,6 +136,15 @@ describe('statements', () => {
     await statements.report(first);
     expect(statements.waiting).toBe(1);
     expect(sent[0]).toEqual(sent[1]);
+  });
+
+  it('are the same bytes when the journal, which reads them back in an order of its own, has them said again after a kill', async () => {
+    const { result, running, ...more } = outcome;
+    const fixed = await statements.compose({ ...more, running, result, reason: { code: 'HOOK_FAILED', message: 'unwell' } });
+    await statements.report(fixed);
+    expect(await statements.receive(receiptFor(fixed))).toBe(false);
+    await statements.report(Confirmation.parse(JSON.parse(JSON.stringify(fixed))));
+    expect(words[1]).toBe(words[0]);
   });
 
   it('survive the process, and so does the counter', async () => {
