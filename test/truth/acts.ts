@@ -45,11 +45,18 @@ export const acts: fc.Arbitrary<Act[]> = fc.array(
     { weight: 2, arbitrary: fc.record({ type: type('line'), up: fc.boolean() }) },
     {
       weight: 3,
-      arbitrary: fc.record({ type: type('crash'), who: fc.constantFrom<'provider' | 'gateway' | DeviceName>('provider', 'gateway', 'ct-1', 'ct-2'), stays: fc.boolean() }),
+      arbitrary: fc.record({
+        type: type('crash'),
+        who: fc.constantFrom<'provider' | 'gateway' | DeviceName>('provider', 'gateway', 'ct-1', 'ct-2'),
+        stays: fc.boolean(),
+      }),
     },
     { weight: 1, arbitrary: fc.record({ type: type('clock'), device, year: fc.constantFrom(1970, 2026, 2099) }) },
     { weight: 1, arbitrary: fc.record({ type: type('minute') }) },
-    { weight: 3, arbitrary: fc.record({ type: type('forge'), lane, how: fc.constantFrom<'made' | 'altered' | 'replayed'>('made', 'altered', 'replayed'), pick }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ type: type('forge'), lane, how: fc.constantFrom<'made' | 'altered' | 'replayed'>('made', 'altered', 'replayed'), pick }),
+    },
   ),
   { minLength: 5, maxLength: 40 },
 );

@@ -12,8 +12,8 @@ import { Outbox } from '../../shared/store/outbox.ts';
 import { openState, type State } from '../../shared/store/state.ts';
 import { Table } from '../../shared/store/table.ts';
 import { Confirmation } from '../../shared/wire/messages.ts';
-import type { CrookedClock } from '../support/crooked-clock.ts';
 import { manifestOf } from '../provider/statements.ts';
+import type { CrookedClock } from '../support/crooked-clock.ts';
 
 const Wanted = z.strictObject({ version: z.string(), ok: z.boolean(), bytes: z.int() });
 type Wanted = z.infer<typeof Wanted>;

@@ -14,11 +14,11 @@ import { CrookedClock } from '../support/crooked-clock.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { TestNotary } from '../support/notary.ts';
 import { RecordingLog } from '../support/recording-log.ts';
+import type { Act, DeviceName } from './acts.ts';
 import { Device } from './device.ts';
 import { LANES, type Lane, Lanes } from './lanes.ts';
 import { dataOf, Record } from './record.ts';
 import { Site } from './site.ts';
-import type { Act, DeviceName } from './acts.ts';
 
 const GATEWAY: GatewayIdentity = { role: 'gateway', customer: 'acme', site: 'north', gateway: 'gw-1' };
 const NAMES: readonly DeviceName[] = ['ct-1', 'ct-2'];
@@ -253,7 +253,7 @@ export class World {
     if (how === 'altered' && old !== undefined) {
       const altered = Buffer.from(old);
       const at = pick % altered.length;
-      altered[at] = (altered[at] ?? 0) ^ (1 << pick % 7);
+      altered[at] = (altered[at] ?? 0) ^ (1 << (pick % 7));
       return altered;
     }
     return lane === 'provider>gateway' || lane === 'gateway>ct-1' || lane === 'gateway>ct-2' ? this.#forgedReceipt(pick) : this.#forgedStatement(pick);
