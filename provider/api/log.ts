@@ -17,6 +17,6 @@ export const logList = action(OPS_ACTIONS['log.list'], async (desk, { from, limi
 });
 
 export const registryCheck = action(OPS_ACTIONS['registry.check'], async (desk) => {
-  const { entries, head, rows, differences } = await desk.registry.check();
-  return { entries, head, rows, differences: [...differences] };
+  const { entries, head, rows, differences, intact } = await desk.registry.check();
+  return { entries, head, rows, differences: [...differences], intact };
 });

@@ -1,4 +1,4 @@
-import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
+import { isWardcastError, toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import { sha256 } from '../../shared/bundle/digest.ts';
 import { broken, checkLink, EMPTY, type Head, type LogEntry } from '../record/log.ts';
 import { Change } from '../registry/changes.ts';
@@ -28,10 +28,11 @@ export async function* readLog(table: FrozenTable): AsyncGenerator<LogEntry> {
 function readEntry(sequence: number, key: string, bytes: Buffer): LogEntry {
   if (key !== logKey(sequence)) throw broken(sequence, `entry ${sequence} is missing: ${JSON.stringify(key)} stands in its place`);
   try {
-    const { sequence: number, hash, at, actor, change } = decodeEntry(bytes);
+    const { sequence: number, hash, at, actor, change } = decodeEntry(bytes, sequence);
     const entry: LogEntry = { sequence: number, hash, at, actor, change: Change.parse(change) };
     if (typeof actor === 'string' && !Number.isNaN(Date.parse(at)) && encode({ ...entry, change: decode<LogEntry>(bytes).change }).equals(bytes)) return entry;
   } catch (error) {
+    if (isWardcastError(error, 'LOG_BROKEN')) throw error;
     throw broken(sequence, `entry ${sequence} is no entry of a log: ${toWardcastError(error).message}`);
   }
   throw broken(sequence, `entry ${sequence} is not written as this log writes its entries (sha256 of what stands there: ${sha256(bytes)})`);

@@ -162,7 +162,7 @@ function checkEntry(
 ): void {
   if (sequence > sound) return;
   const bytes = table.get(logKey(sequence));
-  if (bytes !== undefined && decodeEntry(bytes).hash === hash) return;
+  if (bytes !== undefined && decodeEntry(bytes, sequence).hash === hash) return;
   found({ entry: sequence, code: 'rewritten', message: `${name}: its receipt proves another entry ${sequence}, with the hash ${hash}` });
 }
 

@@ -38,7 +38,9 @@ export function checkLink(head: Head, entry: LogEntry): void {
 
 export function broken(sequence: number, why: string): WardcastError {
   return new WardcastError('LOG_BROKEN', `The log does not verify: ${why}`, {
-    remedy: 'The database was altered or damaged: stop the provider, keep the data directory for examination, and restore the last good backup.',
+    // No cutting off: what stands there was acknowledged, see provider/registry/log-end.ts.
+    remedy:
+      'The database was altered or damaged: stop the provider, keep the data directory for examination, and restore the last good backup. Devices then state anew what they run. Cut nothing off: every entry was acknowledged.',
     context: { sequence },
   });
 }

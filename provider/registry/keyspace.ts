@@ -1,4 +1,5 @@
-import type { LogEntry } from '../record/log.ts';
+import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
+import { broken, type LogEntry } from '../record/log.ts';
 import { padded } from './rows.ts';
 
 /** How the registry lies in its table: five key spaces, each a letter and `!`. Values are JSON, blobs raw bytes. */
@@ -28,12 +29,26 @@ export function encode(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value), 'utf8');
 }
 
-/** Reads back what `encode` wrote; the caller knows the type by the key. */
+/** Reads back what `encode` wrote; the caller knows the type by the key. @throws STORAGE_FAILED when it is damaged */
 export function decode<T>(bytes: Buffer): T {
-  const value: T = JSON.parse(bytes.toString('utf8'));
-  return value;
+  try {
+    const value: T = JSON.parse(bytes.toString('utf8'));
+    return value;
+  } catch (cause) {
+    throw new WardcastError('STORAGE_FAILED', `A row of the registry is damaged: ${JSON.stringify(bytes.toString('utf8').slice(0, 100))}`, {
+      cause,
+      remedy: 'Stop the provider and run `wardcast registry rebuild --data <dir>`, which writes the rows anew from the log; check the disk.',
+    });
+  }
 }
 
-export function decodeEntry(bytes: Buffer): LogEntry {
-  return decode<LogEntry>(bytes);
+/** @throws LOG_BROKEN when it is damaged */
+export function decodeEntry(bytes: Buffer, sequence: number): LogEntry {
+  try {
+    const entry: LogEntry | null = JSON.parse(bytes.toString('utf8'));
+    if (typeof entry === 'object' && entry !== null) return entry;
+  } catch (error) {
+    throw broken(sequence, `entry ${sequence} cannot be read: ${toWardcastError(error).message}`);
+  }
+  throw broken(sequence, `entry ${sequence} is none`);
 }

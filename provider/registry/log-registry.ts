@@ -3,11 +3,12 @@ import { timestamp } from '../../shared/base/clock.ts';
 import { toWardcastError, WardcastError } from '../../shared/base/errors.ts';
 import { CHAINS_REMEMBERED, LOG_GROUP_COMMIT, MAX_QUEUED_CHANGES, ROWS_REMEMBERED } from '../../shared/base/limits.ts';
 import type { Log } from '../../shared/base/log.ts';
-import { broken, EMPTY, type Head, type LogEntry } from '../record/log.ts';
+import type { Head, LogEntry } from '../record/log.ts';
 import { LogTree } from '../record/log-tree.ts';
 import { Batch } from './batch.ts';
 import { checkTable } from './check.ts';
-import { after, BLOBS, decode, decodeEntry, HEAD, LOG, logKey, NOTES, ROWS, tileKey } from './keyspace.ts';
+import { after, BLOBS, decode, decodeEntry, LOG, logKey, NOTES, ROWS, tileKey } from './keyspace.ts';
+import { entryAt, readLogEnd } from './log-end.ts';
 import type { Read } from './project.ts';
 import type { Checked, Decision, Note, Registry } from './registry.ts';
 import { RowCache } from './row-cache.ts';
@@ -35,17 +36,13 @@ export class LogRegistry implements Registry {
   #writing: Promise<void> | undefined;
   #broken: WardcastError | undefined;
 
+  /** @throws LOG_BROKEN when the end of the log is damaged: nothing may be chained onto it */
   constructor(table: Table, { clock, log }: { clock: Clock; log: Log }) {
     this.#table = table;
     this.#clock = clock;
     this.#log = log;
-    const head = table.get(HEAD);
-    this.#head = head === undefined ? EMPTY : decode<Head>(head);
-    const leaf = (sequence: number): string => {
-      const entry = table.get(logKey(sequence));
-      if (entry === undefined) throw broken(sequence, `entry ${sequence} is missing`);
-      return decodeEntry(entry).hash;
-    };
+    this.#head = readLogEnd(table);
+    const leaf = (sequence: number): string => entryAt(table, sequence).hash;
     this.tree = new LogTree({ get: (level, index) => table.get(tileKey(level, index)) }, this.#head.sequence, leaf);
   }
 
@@ -100,11 +97,12 @@ export class LogRegistry implements Registry {
 
   async entry(sequence: number): Promise<LogEntry | undefined> {
     const bytes = this.#table.get(logKey(sequence));
-    return bytes === undefined ? undefined : decodeEntry(bytes);
+    return bytes === undefined ? undefined : decodeEntry(bytes, sequence);
   }
 
   async *entries(from: number): AsyncGenerator<LogEntry> {
-    for await (const [, bytes] of this.#table.scan(logKey(from), after(LOG))) yield decodeEntry(bytes);
+    let next = from;
+    for await (const [, bytes] of this.#table.scan(logKey(from), after(LOG))) yield decodeEntry(bytes, next++);
   }
 
   async blob(sha256: string): Promise<Buffer | undefined> {

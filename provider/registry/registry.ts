@@ -29,6 +29,8 @@ export interface Checked {
   readonly rows: number;
   /** One sentence each, at most 100. Empty: the registry is what the log says. */
   readonly differences: readonly string[];
+  /** The log itself verifies, up to the end that the registry names: rows that differ can be written anew from it. */
+  readonly intact: boolean;
 }
 
 /**

@@ -265,7 +265,7 @@ export const OPS_ACTIONS = {
   /** The alarms about a device were looked into. */
   'alarm.dismiss': action(z.strictObject({ customer: Id, device: Id }), z.strictObject({ dismissed: Count })),
   /** Replays the log into an empty registry and compares. */
-  'registry.check': action(None, z.strictObject({ entries: Count, head: Sha256, rows: Count, differences: z.array(z.string()).max(100) })),
+  'registry.check': action(None, z.strictObject({ entries: Count, head: Sha256, rows: Count, differences: z.array(z.string()).max(100), intact: z.boolean() })),
   'log.list': action(z.strictObject({ from: Count, limit: z.int().min(1).max(1000) }), z.array(LogRow)),
 } as const;
 
