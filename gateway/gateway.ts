@@ -39,6 +39,7 @@ import { BundleLedger, BundleLedgerRecord } from './bundle-ledger.ts';
 import type { GatewayConfig } from './config.ts';
 import { Enrolments } from './enrolments.ts';
 import { Ledger, LedgerRecord } from './ledger.ts';
+import { LogHead } from './log-head.ts';
 import { printMessage } from './message.ts';
 import { gatewayMetrics } from './metrics.ts';
 import { Forwarder } from './outbox/forwarder.ts';
@@ -296,6 +297,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   let stopAsking: (() => void) | undefined;
   const enrolments = new Enrolments({ send: (forward) => uplink.enrol(forward) });
   const counter = new EnrolCounter({ answer: (request, asker) => enrolments.ask(request, asker), clock, log });
+  const logHead = await LogHead.open({ directory: config.data, ask: () => uplink.hello(), clock, log });
   const uplink = new Uplink({
     link,
     gateway,
@@ -303,6 +305,8 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     version: options.version,
     groups: () => views.held(),
     offer: (offer) => relay.offer(offer),
+    head: () => logHead.point,
+    headShown: (opened) => logHead.shown(opened),
     receipt: async (device, receipt, bytes) => {
       await forwarder.received(keyOf(receipt));
       await devices.receipt(device, bytes);
@@ -347,7 +351,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   stack.defer(() => door.close());
   if (config.metrics !== undefined) {
-    const metrics = gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices: () => addresses.size });
+    const metrics = gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices: () => addresses.size, logHead });
     const metricsDoor = await openMetricsDoor({ ...config.metrics, metrics, log });
     stack.defer(() => metricsDoor.close());
   }

@@ -4,6 +4,7 @@ import type { Door } from '../shared/net/door.ts';
 import { doorMetrics } from '../shared/net/metrics-door.ts';
 import type { BundleLedger } from './bundle-ledger.ts';
 import type { Ledger } from './ledger.ts';
+import type { LogHead } from './log-head.ts';
 import type { Forwarder } from './outbox/forwarder.ts';
 import type { Views } from './relay/views.ts';
 
@@ -16,10 +17,11 @@ interface Parts {
   readonly door: Pick<Door, 'counters'>;
   /** Devices that the broker speaks with. */
   readonly devices: () => number;
+  readonly logHead: Pick<LogHead, 'contradictions' | 'point'>;
 }
 
 /** What a gateway tells of itself. Bytes are since its data directory was made. */
-export function gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices }: Parts): Metrics {
+export function gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices, logHead }: Parts): Metrics {
   const metrics = new Metrics();
   processMetrics(metrics, { component: 'gateway' });
   metrics.gauge('wardcast_line_up', '1 while the line to the provider is up', () => Number(link.state === 'up'));
@@ -34,6 +36,8 @@ export function gatewayMetrics({ ledger, moved, views, forwarder, link, door, de
   metrics.gauge('wardcast_connected_devices', 'Devices connected', devices);
   metrics.gauge('wardcast_broker_connections', 'Identities connected to the broker by role', () => [{ labels: { role: 'device' }, value: devices() }]);
   metrics.gauge('wardcast_outbox_statements', 'Statements that wait for the provider’s receipt', () => forwarder.waiting);
+  metrics.gauge('wardcast_log_size', 'Entries of the provider’s log by the newest signed head kept here', () => logHead.point?.size ?? 0);
+  metrics.gauge('wardcast_log_contradictions', 'Signed heads kept here that the provider’s log did not go on from', () => logHead.contradictions);
   doorMetrics(metrics, door);
   return metrics;
 }

@@ -4,11 +4,12 @@ import type { DeviceIdentity, GatewayIdentity } from '../shared/base/identity.ts
 import { STATEMENTS_IN_FLIGHT } from '../shared/base/limits.ts';
 import type { Log } from '../shared/base/log.ts';
 import type { Delivery, Link } from '../shared/net/broker.ts';
-import { openReceipts } from '../shared/net/receipts.ts';
+import { type Opened, openReceipts } from '../shared/net/receipts.ts';
 import { type EnrolForward, EnrolReply } from '../shared/wire/enrol.ts';
 import {
   type GatewayHello,
   type KeyQuestions,
+  type LogPoint,
   Offer,
   type Progress,
   type Receipt,
@@ -29,6 +30,10 @@ interface Options {
   /** The newest complete bundle of each group. */
   readonly groups: () => GatewayHello['groups'];
   readonly offer: (offer: Offer) => void;
+  /** The head of the provider's log that the gateway keeps. */
+  readonly head: () => LogPoint | undefined;
+  /** A head that the provider signed. @throws STORAGE_FAILED */
+  readonly headShown: (opened: Opened) => Promise<void>;
   /** A verified receipt, and the message that proves it to its device; resolves when it is durably handled. */
   readonly receipt: (device: DeviceIdentity, receipt: Receipt, bytes: Buffer) => Promise<void>;
   /** What came as an answer about the time, unverified. */
@@ -124,10 +129,15 @@ export class Uplink {
       this.#o.lineDown();
       return;
     }
-    const hello: GatewayHello = { version: this.#o.version, groups: this.#o.groups() };
-    this.#o.log.info('uplink.up', { groups: hello.groups.length });
-    this.#say('hello', hello, 1);
+    this.hello();
+    this.#o.log.info('uplink.up', { groups: this.#o.groups().length });
     this.#o.lineUp();
+  }
+
+  /** Says what it holds, and asks whether the provider's log goes on from the head it keeps. */
+  hello(): void {
+    const head = this.#o.head();
+    this.#say('hello', { version: this.#o.version, groups: this.#o.groups(), ...(head === undefined ? {} : { head }) }, 1);
   }
 
   #say(verb: 'hello' | 'progress' | 'seen' | 'time', message: GatewayHello | Progress | Seen | TimeQuestion, qos: 0 | 1): void {
@@ -165,7 +175,8 @@ export class Uplink {
   }
 
   async #receipts(bytes: Buffer): Promise<void> {
-    const { signed, receipts } = openReceipts(bytes, this.#o.rootPem, momentOf(this.#o.clock));
+    const opened = openReceipts(bytes, this.#o.rootPem, momentOf(this.#o.clock));
+    const { signed, receipts } = opened;
     await Promise.all(
       receipts.map(async ({ receipt, proof }) => {
         const { customer, site, group, device } = receipt;
@@ -176,5 +187,6 @@ export class Uplink {
         await this.#o.receipt({ role: 'device', customer, site, group, device }, receipt, printMessage(one));
       }),
     );
+    await this.#o.headShown(opened);
   }
 }

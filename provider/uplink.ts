@@ -7,7 +7,7 @@ import type { Log } from '../shared/base/log.ts';
 import type { Delivery, EmbeddedBroker } from '../shared/net/broker.ts';
 import type { ObjectServer } from '../shared/net/exchange/server.ts';
 import { EnrolForward, type EnrolReply } from '../shared/wire/enrol.ts';
-import { GatewayHello, KeyQuestions, Progress, Seen, type Statement, TimeQuestion, Want } from '../shared/wire/messages.ts';
+import { GatewayHello, KeyQuestions, type LogPoint, Progress, Seen, type Statement, TimeQuestion, Want } from '../shared/wire/messages.ts';
 import { down, type UpVerb } from '../shared/wire/topics.ts';
 import type { Offers } from './deliver/offers.ts';
 import type { Alarms } from './enrol/alarms.ts';
@@ -93,6 +93,7 @@ export class Uplink {
         await reports.hello(from, hello.groups, actor);
         offers.arrived(from);
         await offers.offerAll(from);
+        if (hello.head !== undefined) await this.#goesOn(from, hello.head);
         return;
       }
       case 'want':
@@ -135,6 +136,18 @@ export class Uplink {
     }
   }
 
+  /** Somebody keeps a head of this log. When it does not go on from there it was rewritten, or restored from a backup: both are for people to look at. */
+  async #goesOn(from: GatewayIdentity, kept: LogPoint): Promise<void> {
+    const { recorder, events, log } = this.#parts;
+    const { customer, site } = from;
+    const answer = await recorder.head(kept);
+    if (answer.since?.path === undefined) {
+      log.error('log.contradicted', { gateway: identityPath(from), kept });
+      events.tell('log-contradicted', { customer, site, kept });
+    }
+    await this.#send(from, 'receipt', answer);
+  }
+
   async #statement(from: GatewayIdentity, bytes: Buffer): Promise<void> {
     const { recorder, receipts, planner, events, alarms, log } = this.#parts;
     const { customer, site } = from;
@@ -171,7 +184,7 @@ export class Uplink {
     }
   }
 
-  async #send(to: GatewayIdentity, verb: 'time' | 'key' | 'refused' | 'enrolled', body: unknown): Promise<void> {
+  async #send(to: GatewayIdentity, verb: 'time' | 'key' | 'receipt' | 'refused' | 'enrolled', body: unknown): Promise<void> {
     try {
       await this.#parts.broker.send(to, down(to, verb), Buffer.from(JSON.stringify(body), 'utf8'));
     } catch (error) {

@@ -45,11 +45,12 @@ export class Notary {
     });
   }
 
-  /** The end of the log as it is now, signed, for somebody who knows an older one. */
-  async head(knows: LogPoint | undefined): Promise<Receipts> {
+  /** The end of the log as it is now, signed, and the proof for somebody who knows an older one; without it the log does not go on from there. */
+  async head(knows: LogPoint): Promise<Receipts> {
     const size = this.#registry.head.sequence;
     const since = this.#since(knows, size);
-    return { head: await this.#sign(size, rootOf(nodesOf([]), 0)), ...(since === undefined ? {} : { since }), receipts: [] };
+    const head = await this.#sign(size, rootOf(nodesOf([]), 0));
+    return { head, since: { ...knows, ...(since === undefined ? {} : { path: since.path }) }, receipts: [] };
   }
 
   async #sealAll(): Promise<void> {

@@ -2,7 +2,7 @@ import type { Credentials } from '../../certs/credentials.ts';
 import { type Clock, timestamp } from '../../shared/base/clock.ts';
 import { WardcastError } from '../../shared/base/errors.ts';
 import { type GatewayIdentity, identityPath } from '../../shared/base/identity.ts';
-import type { Receipt, Statement } from '../../shared/wire/messages.ts';
+import type { LogPoint, Receipt, Receipts, Statement } from '../../shared/wire/messages.ts';
 import { indexRevocations, revokedBecause } from '../../shared/wire/revocation.ts';
 import type { ChangeOf } from '../registry/changes.ts';
 import type { Decision, Registry } from '../registry/registry.ts';
@@ -51,6 +51,11 @@ export class Recorder {
     } finally {
       this.#underWay--;
     }
+  }
+
+  /** The end of the log, signed, and the proof that it goes on from the one that somebody keeps, if it does. */
+  head(knows: LogPoint): Promise<Receipts> {
+    return this.#notary.head(knows);
   }
 
   async #record(bytes: Buffer, checked: Checked, from: GatewayIdentity): Promise<Recorded> {

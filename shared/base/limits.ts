@@ -417,6 +417,10 @@ export const MAX_SITE_GROUPS = 1000;
 export const STATEMENTS_IN_FLIGHT = 256;
 /** Milliseconds after which a statement without a receipt is sent upward again on a living line. */
 export const STATEMENT_RESEND = 60 * SECOND;
+/** Milliseconds between two questions of a gateway whether the provider's log goes on from the head it keeps: each costs the provider a signature. Asked at every connect besides. */
+export const LOG_HEAD_INTERVAL = 10 * MINUTE;
+/** Signed heads that a later log contradicted, kept as evidence: the first ones say all there is to say. */
+export const MAX_HEADS_ASIDE = 16;
 /** Milliseconds between two lists of devices seen: a site that starts reports once, not a thousand times. */
 export const SEEN_INTERVAL = 1 * SECOND;
 /** Milliseconds more for each device in the list: that of a thousand is told at most every 10 s. */

@@ -43,6 +43,7 @@ const OpsEvent = z.discriminatedUnion('type', [
   oneEvent('site-seen'),
   oneEvent('statement-recorded'),
   oneEvent('statement-refused'),
+  oneEvent('log-contradicted'),
   oneEvent('refused'),
 ]);
 

@@ -32,6 +32,8 @@ export const GatewayHello = z
     version: Version,
     /** The newest complete bundle of each group the gateway holds. */
     groups: z.array(z.strictObject({ group: Id, sequence: Count })).max(10_000),
+    /** The newest head of the provider's log that the gateway keeps: asks for receipts, none as a rule, whose `since` proves that the log goes on from there. */
+    head: z.strictObject({ size: Count, root: Sha256 }).optional(),
   })
   .meta({ id: 'GatewayHello' });
 export type GatewayHello = z.infer<typeof GatewayHello>;
@@ -161,6 +163,8 @@ export type Receipt = z.infer<typeof Receipt>;
 const Path = Base64.max(2732);
 /** That the log of `size` entries is the beginning of the one whose head this comes with (RFC 9162, section 2.1.4). */
 const Since = z.strictObject({ size: Count, path: Path });
+/** The head that a gateway named in its hello, and the proof from there; without a path: the log does not go on from it. */
+const Answer = z.strictObject({ ...LogPoint.shape, path: Path.optional() });
 /** What the provider signs, once for many receipts: the end of its log, and the root of the tree over the receipts' bytes. */
 export const TreeHead = z.strictObject({ type: z.literal('head'), ...LogPoint.shape, receipts: Sha256, at: z.iso.datetime() }).meta({ id: 'TreeHead' });
 export type TreeHead = z.infer<typeof TreeHead>;
@@ -179,7 +183,7 @@ export const ReceiptProof = z.strictObject({
 export type ReceiptProof = z.infer<typeof ReceiptProof>;
 /** provider → gateway: receipts under one signed head; gateway → device: that device's. `head.payload` is a TreeHead. */
 export const Receipts = z
-  .strictObject({ head: Signed, since: Since.optional(), receipts: z.array(ReceiptProof).max(MAX_RECEIPTS_TOLD) })
+  .strictObject({ head: Signed, since: Answer.optional(), receipts: z.array(ReceiptProof).max(MAX_RECEIPTS_TOLD) })
   .meta({ id: 'Receipts' });
 export type Receipts = z.infer<typeof Receipts>;
 

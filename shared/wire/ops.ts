@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { MAX_CA_GENERATION, MAX_CONTENT_KEYS, MAX_REPLY_ROWS } from '../base/limits.ts';
 import { TokenId, TokenTerms } from './enrol.ts';
-import { Id, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
+import { Id, LogPoint, Progress, RESULTS, SeenDevice, Sha256, Version } from './messages.ts';
 
 /** Every ops action, its parameters and its result: the table behind the provider's api, the CLI and the AsyncAPI document. */
 
@@ -318,6 +318,8 @@ export const EVENTS = {
     sources: z.strictObject(Had).optional(),
   }),
   'statement-refused': z.strictObject({ ...At, ...SiteRef, device: Id.optional(), code: z.string(), message: z.string() }),
+  /** A gateway keeps a signed head from which the provider's log does not go on. */
+  'log-contradicted': z.strictObject({ ...At, ...SiteRef, kept: LogPoint }),
   /** A device waits for approval by hand. */
   'enrolment-pending': z.strictObject({ ...At, ...SiteRef, group: Id, device: Id, key: Sha256 }),
   /** Somebody asked for a certificate in vain; whatever was wrong, that side was told nothing of it. */

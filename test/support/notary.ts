@@ -34,7 +34,7 @@ export class TestNotary {
   }
 
   /** One message with these receipts; what is `recorded` without an entry is logged now. */
-  receipts(bodies: readonly Receipt[], o: { signer?: Credentials; knows?: LogPoint | undefined } = {}): Receipts {
+  receipts(bodies: readonly Receipt[], o: { signer?: Credentials; knows?: LogPoint | undefined; answers?: LogPoint | undefined } = {}): Receipts {
     const receipts = bodies.map((body): Receipt => {
       if (body.outcome !== 'recorded' || body.entry !== undefined) return body;
       return { ...body, entry: this.log(`${body.device} ${body.counter} ${body.digest}`) };
@@ -44,11 +44,15 @@ export class TestNotary {
     const { size, root } = this.point;
     const head: TreeHead = { type: 'head', size, root, receipts: rootOf(nodes, leaves.length).toString('hex'), at: new Date().toISOString() };
     const { knows } = o;
-    const extends_ = knows !== undefined && knows.size <= size && this.#tree.root(knows.size).toString('hex') === knows.root;
-    const since = extends_ ? { since: { size: knows.size, path: printPath(consistencyPath(this.#tree.nodes, knows.size, size)) } } : {};
+    const pathFrom = (older: LogPoint): { path?: string } => {
+      if (older.size > size || this.#tree.root(older.size).toString('hex') !== older.root) return {};
+      return { path: printPath(consistencyPath(this.#tree.nodes, older.size, size)) };
+    };
+    const path = knows === undefined ? undefined : pathFrom(knows).path;
+    const since = knows === undefined || path === undefined ? {} : { since: { size: knows.size, path } };
     return {
       head: seal(Buffer.from(JSON.stringify(head)), o.signer ?? this.#credentials),
-      ...since,
+      ...(o.answers === undefined ? {} : { since: { ...o.answers, ...pathFrom(o.answers) } }),
       receipts: receipts.map((receipt, index) => ({
         receipt: leaves[index]?.toString('base64') ?? '',
         index,

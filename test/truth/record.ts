@@ -10,6 +10,7 @@ import type { Table } from '../../provider/registry/table.ts';
 import type { Clock } from '../../shared/base/clock.ts';
 import type { GatewayIdentity } from '../../shared/base/identity.ts';
 import type { Log } from '../../shared/base/log.ts';
+import { GatewayHello } from '../../shared/wire/messages.ts';
 
 export interface RecordOptions {
   readonly credentials: Credentials;
@@ -50,7 +51,15 @@ export class Record {
     return new Record(o, await openLevelTable(registryDirectory(o.directory)));
   }
 
-  async statement(bytes: Buffer): Promise<void> {
+  /** What a gateway says: a statement that it passes on, or a hello that names a head. */
+  async heard(bytes: Buffer): Promise<void> {
+    const hello = GatewayHello.safeParse(json(bytes));
+    if (hello.data?.head === undefined) return this.#statement(bytes);
+    const answer = await this.#recorder.head(hello.data.head);
+    if (!this.dead) this.#o.toGateway(Buffer.from(JSON.stringify(answer)));
+  }
+
+  async #statement(bytes: Buffer): Promise<void> {
     const { sealed } = await this.#recorder.record(bytes, this.#o.gateway);
     await this.#post.post(this.#o.gateway, sealed);
   }
@@ -65,4 +74,13 @@ export class Record {
 /** Where `checkRegistry` and the registry look for it. */
 export function dataOf(directory: string): string {
   return join(directory, 'provider');
+}
+
+/** Altered bytes may be no JSON any more. */
+function json(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    return undefined;
+  }
 }

@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import type { Credentials } from '../../certs/credentials.ts';
+import { LogHead } from '../../gateway/log-head.ts';
 import { Forwarder } from '../../gateway/outbox/forwarder.ts';
 import { keyOf, outdated, ownerOf, statementKey } from '../../gateway/outbox/statements.ts';
 import { type Clock, momentOf } from '../../shared/base/clock.ts';
@@ -24,11 +26,13 @@ export class Site {
   readonly #state: State;
   readonly #forwarder: Forwarder;
   readonly #running: Promise<void>;
+  readonly #head: LogHead;
   dead = false;
 
-  private constructor(o: SiteOptions, state: State, outbox: Outbox) {
+  private constructor(o: SiteOptions, { state, outbox, head }: { state: State; outbox: Outbox; head: LogHead }) {
     this.#o = o;
     this.#state = state;
+    this.#head = head;
     this.#forwarder = new Forwarder({
       outbox,
       // A broker acknowledges before anything is stored.
@@ -43,8 +47,11 @@ export class Site {
   }
 
   static async start(o: SiteOptions): Promise<Site> {
-    const state = await openState(o.directory);
-    return new Site(o, state, await Outbox.open(state, { share: { of: ownerOf, capacity: MAX_OUTBOX_PER_DEVICE } }));
+    const state = await openState(join(o.directory, 'state'));
+    const outbox = await Outbox.open(state, { share: { of: ownerOf, capacity: MAX_OUTBOX_PER_DEVICE } });
+    const head = await LogHead.open({ directory: o.directory, ask: () => site.#hello(), clock: o.clock, log: o.log });
+    const site = new Site(o, { state, outbox, head });
+    return site;
   }
 
   get waiting(): number {
@@ -58,16 +65,26 @@ export class Site {
 
   async receipts(bytes: Buffer): Promise<void> {
     const { clock, credentials, toDevice } = this.#o;
-    const { signed, receipts } = openReceipts(bytes, credentials.rootPem, momentOf(clock));
+    const opened = openReceipts(bytes, credentials.rootPem, momentOf(clock));
+    const { signed, receipts } = opened;
     for (const { receipt, proof } of receipts) {
       await this.#forwarder.received(keyOf(receipt));
       if (!this.dead) toDevice(receipt.device, Buffer.from(JSON.stringify({ head: signed, receipts: [proof] })));
     }
+    await this.#head.shown(opened);
   }
 
   line(up: boolean): void {
-    if (up) this.#forwarder.lineUp();
-    else this.#forwarder.lineDown();
+    if (up) {
+      this.#hello();
+      this.#forwarder.lineUp();
+    } else this.#forwarder.lineDown();
+  }
+
+  /** Asks whether the provider's log goes on from the head it keeps. */
+  #hello(): void {
+    const head = this.#head.point;
+    if (head !== undefined && !this.dead) this.#o.toProvider(Buffer.from(JSON.stringify({ version: '0.1.0', groups: [], head })));
   }
 
   /** As a kill: what is under way fails or is on the disk, and nobody hears of it. */

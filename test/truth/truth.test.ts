@@ -41,7 +41,7 @@ async function expectTruth(world: World): Promise<void> {
   for (const each of world.said.confirmed.values()) bytes += each;
   const moved = await registry.get(keys.siteMoved('acme', 'north'));
   expect([moved?.gateway ?? 0, moved?.confirmations ?? 0], 'bytes and confirmations summed up').toEqual([bytes, world.said.confirmed.size]);
-  expect(world.log.all('log.rewritten'), 'nobody rewrote anything').toEqual([]);
+  if (!world.altered) expect(world.log.all('log.rewritten'), 'nobody rewrote anything').toEqual([]);
   const live = await registry.check();
   expect(live.differences).toEqual([]);
   await world.act({ type: 'crash', who: 'provider', stays: true });

@@ -45,6 +45,8 @@ export class World {
   readonly #clocks = new Map(NAMES.map((name) => [name, new CrookedClock(Date.now())]));
   readonly #devices = new Map<DeviceName, Device>();
   readonly #underWay = new Set<Promise<void>>();
+  /** Receipts were altered below TLS: the proofs in them, which nobody signs, may be spoilt. */
+  altered = false;
   #lineUp = false;
   #bytes = 1;
   #site: Site | undefined;
@@ -196,7 +198,7 @@ export class World {
       }
       case 'gateway>provider': {
         const record = await this.record();
-        return this.#start(record, record.statement(bytes), hurry);
+        return this.#start(record, record.heard(bytes), hurry);
       }
       case 'provider>gateway': {
         const site = await this.site();
@@ -251,12 +253,13 @@ export class World {
     const old = ever[pick % Math.max(1, ever.length)];
     if (how === 'replayed' && old !== undefined) return old;
     if (how === 'altered' && old !== undefined) {
+      this.altered ||= isDownward(lane);
       const altered = Buffer.from(old);
       const at = pick % altered.length;
       altered[at] = (altered[at] ?? 0) ^ (1 << (pick % 7));
       return altered;
     }
-    return lane === 'provider>gateway' || lane === 'gateway>ct-1' || lane === 'gateway>ct-2' ? this.#forgedReceipt(pick) : this.#forgedStatement(pick);
+    return isDownward(lane) ? this.#forgedReceipt(pick) : this.#forgedStatement(pick);
   }
 
   /** One device speaks for the other: with its own signature, or with words of its own above the other's. */
@@ -282,6 +285,10 @@ export class World {
     ]);
     return Buffer.from(JSON.stringify(receipts));
   }
+}
+
+function isDownward(lane: Lane): boolean {
+  return lane === 'provider>gateway' || lane === 'gateway>ct-1' || lane === 'gateway>ct-2';
 }
 
 function scopeOf(device: DeviceName): { customer: 'acme'; site: 'north'; group: 'ct'; device: DeviceName } {
