@@ -20,6 +20,8 @@ export interface AuditRow {
   readonly site: string | null;
   readonly group: string | null;
   readonly device: string | null;
+  /** The gateway that was certified or revoked. */
+  readonly gateway: string | null;
   readonly application: string | null;
   readonly version: string | null;
   /** sha256 of the release's manifest. */
@@ -36,6 +38,8 @@ export interface AuditRow {
   /** The device's own time, and the number of its statement. */
   readonly deviceTime: string | null;
   readonly counter: number | null;
+  /** What else the entry says, as JSON: an approval or a refusal, where a device was before, which certificate, until when, by which code. */
+  readonly details: string | null;
   /** Chain hash of the entry. */
   readonly hash: string;
 }
@@ -107,11 +111,12 @@ function rowsOf(entry: LogEntry, orders: Orders): AuditRow[] {
   if (change.type === 'statement') return statementRows(entry, said(change).statement, orders);
   const row = { ...bare(entry, change.type), ...subject(change) };
   if (change.type !== 'bundle-assigned' || change.releases.length === 0) return [row];
-  return change.releases.map(({ application, version, manifest }) => ({
+  return change.releases.map(({ application, version, manifest, allowDowngrade }) => ({
     ...row,
     application,
     version,
     manifest,
+    details: JSON.stringify({ bundle: change.bundle, allowDowngrade }),
     ...orders.of(change, change.sequence, application),
   }));
 }
@@ -120,12 +125,14 @@ function statementRows(entry: LogEntry, statement: ReturnType<typeof said>['stat
   const { customer, site, group, device, counter, at } = statement;
   const row = { ...bare(entry, statement.type), customer, site, group, device, counter, deviceTime: at };
   if (statement.type === 'confirmation') {
-    const { application, version, manifest, sequence, result, running, reason } = statement;
+    const { application, version, manifest, sequence, result, running, reason, sources } = statement;
     const outcome = { result, running: running?.version ?? '', reason: reason === undefined ? null : `${reason.code}: ${reason.message}` };
-    return [{ ...row, application, version, manifest, bundle: sequence, ...outcome, ...orders.of(statement, sequence, application) }];
+    const details = sources === undefined ? null : JSON.stringify({ sources });
+    return [{ ...row, application, version, manifest, bundle: sequence, details, ...outcome, ...orders.of(statement, sequence, application) }];
   }
-  if (statement.applications.length === 0) return [row];
-  return statement.applications.map(({ application, version, manifest }) => ({ ...row, application, version, manifest, running: version }));
+  const inventory = { ...row, details: JSON.stringify({ agent: statement.agent }) };
+  if (statement.applications.length === 0) return [inventory];
+  return statement.applications.map(({ application, version, manifest }) => ({ ...inventory, application, version, manifest, running: version }));
 }
 
 /** The plain fields by which a change says whom and what it concerns. */
@@ -139,18 +146,32 @@ function subject(change: Exclude<Change, { type: 'statement' }>): Partial<AuditR
     site: text('site'),
     group: text('group'),
     device: text('device'),
+    gateway: text('gateway'),
     application: text('application'),
     version: text('version'),
     manifest: text('manifest'),
     reason: text('reason'),
     bundle: change.type === 'bundle-assigned' ? change.sequence : null,
+    details: detailsOf(change),
   };
 }
 
+/** Columns of their own; and what a code is checked with, which is for the provider alone. What bundles repeat of withdrawals and revocations is an entry of its own already. */
+const TOLD = new Set(['type', 'customer', 'site', 'group', 'device', 'gateway', 'application', 'version', 'manifest', 'reason', 'verifier']);
+const REPEATED = new Set(['sequence', 'releases', 'withdrawn', 'revoked', 'oldestCa', 'groupKey']);
+
+function detailsOf(change: Exclude<Change, { type: 'statement' }>): string | null {
+  const rest = Object.entries(change).filter(
+    ([name, value]) => !TOLD.has(name) && value !== undefined && !(change.type === 'bundle-assigned' && REPEATED.has(name)),
+  );
+  return rest.length === 0 ? null : JSON.stringify(Object.fromEntries(rest));
+}
+
 function bare({ sequence, at, actor, hash }: LogEntry, what: string): AuditRow {
-  const nothing = { customer: null, site: null, group: null, device: null, application: null, version: null, manifest: null, bundle: null };
-  const none = { approval: null, approvedBy: null, result: null, running: null, reason: null, deviceTime: null, counter: null };
-  return { entry: sequence, at, who: actor, what, ...nothing, ...none, hash };
+  const nothing = { customer: null, site: null, group: null, device: null, gateway: null, application: null };
+  const release = { version: null, manifest: null, bundle: null };
+  const none = { approval: null, approvedBy: null, result: null, running: null, reason: null, deviceTime: null, counter: null, details: null };
+  return { entry: sequence, at, who: actor, what, ...nothing, ...release, ...none, hash };
 }
 
 function passes(row: AuditRow, { customer, site, device, application, since, until }: Filter): boolean {

@@ -228,6 +228,33 @@ describe('exporting a log', () => {
     expect(lines.at(-1)).toEqual({ what: 'head', entry: size, hash: log.registry.head.hash, root: log.point.root, rows: lines.length - 1 });
   });
 
+  test('says what was done to whom also where no release is concerned, and nothing that a code could be found from', async () => {
+    const provider = log.copy();
+    const scope = { customer: 'acme', site: 'north', group: 'ct' } as const;
+    const certified = { key: manifestOf('key'), serial: 'abc', expires: '2030-01-01T00:00:00Z', previous: null };
+    const at = provider.registry.head.sequence;
+    const verifier = Buffer.alloc(32, 7).toString('base64');
+    const terms = { token: 'AB12', verifier, count: 1, lifetime: 3600, devices: [], byHand: true };
+    await append(
+      provider.registry,
+      { type: 'gateway-certified', customer: 'acme', site: 'north', gateway: 'gw-2', ...certified },
+      { type: 'gateway-revoked', customer: 'acme', site: 'north', gateway: 'gw-2', until: '2030-01-01T00:00:00Z', reason: 'stolen' },
+      { type: 'enrolment-decided', ...scope, device: 'ct-9', key: manifestOf('key'), approved: false },
+      { type: 'token-added', ...scope, ...terms, expires: '2030-01-01T00:00:00Z' },
+    );
+    const rows: unknown[] = (await provider.export())
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    const details = (what: string): unknown => expect.objectContaining({ what, details: expect.any(String) });
+    expect(rows.slice(-5, -1)).toEqual([details('gateway-certified'), details('gateway-revoked'), details('enrolment-decided'), details('token-added')]);
+    const text = JSON.stringify(rows.slice(-5));
+    expect(rows.at(-4)).toMatchObject({ entry: at + 2, gateway: 'gw-2', reason: 'stolen', details: '{"until":"2030-01-01T00:00:00Z"}' });
+    expect(rows.at(-3)).toMatchObject({ device: 'ct-9', details: JSON.stringify({ key: manifestOf('key'), approved: false }) });
+    expect(text).toContain(terms.token);
+    expect(text).not.toContain(verifier);
+  });
+
   test('gives the same bytes each time, filtered as asked, and the CSV the same rows', async () => {
     expect(await log.export({}, 'csv')).toBe(await log.export({}, 'csv'));
     const rows = (await log.export({ device: 'ct-1', application: 'viewer' })).trimEnd().split('\n');
