@@ -23,6 +23,7 @@ import { Assembly } from './assembly.ts';
 import { LineDepth } from './line-depth.ts';
 import { MAX_OBJECT, type ObjectRef, parseObjectTopic, refKey } from './object-ref.ts';
 import { PullEntry } from './pull-entry.ts';
+import { unpackTarget } from './target-form.ts';
 import { CreditWindow } from './window.ts';
 
 /** Bytes that a chunk costs beyond itself: topic, MQTT header, TLS records. */
@@ -277,8 +278,9 @@ export class ObjectPuller {
     entry.silent = 0;
     try {
       if (entry.assembly?.parts !== object.parts) entry.assembly = new Assembly(object.parts, entry.max);
-      const whole = entry.assembly.add(object.part, delivery.payload);
-      if (whole === undefined) return;
+      const came = entry.assembly.add(object.part, delivery.payload);
+      if (came === undefined) return;
+      const whole = entry.ref.kind === 'target' ? unpackTarget(came, entry.max) : came;
       if (entry.ref.kind !== 'metadata') checkContent(entry.ref.name, whole, 'the other side');
       this.#measure(entry, whole.length);
       this.#finish(entry);

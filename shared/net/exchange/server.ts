@@ -8,6 +8,7 @@ import { mayFetchScope } from '../../wire/policy.ts';
 import { down } from '../../wire/topics.ts';
 import type { EmbeddedBroker } from '../broker.ts';
 import { cut, type ObjectRef, objectTopic, partsOf, refKey } from './object-ref.ts';
+import { packTarget } from './target-form.ts';
 
 /** Undefined, or OBJECT_ABSENT thrown: unknown, or not for this identity; it is not told which. Called for one object at a time, several ahead. */
 export type ReadObject = (identity: Identity, ref: ObjectRef) => Promise<Buffer | undefined>;
@@ -155,8 +156,9 @@ export class ObjectServer {
     // Until its size is known it counts as much as a chunk may have: reads that begin together must not pass the bound together.
     this.#ahead += CHUNK_MAX;
     try {
-      const bytes = await this.#read(client.identity, ref);
-      if (bytes === undefined) return { reason: 'absent' };
+      const found = await this.#read(client.identity, ref);
+      if (found === undefined) return { reason: 'absent' };
+      const bytes = ref.kind === 'target' ? await packTarget(found) : found;
       this.#ahead += bytes.length;
       return { bytes };
     } catch (error) {
