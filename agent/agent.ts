@@ -8,10 +8,8 @@ import { toWardcastError, WardcastError } from '../shared/base/errors.ts';
 import { type DeviceIdentity, type Identity, identityPath } from '../shared/base/identity.ts';
 import type { Log } from '../shared/base/log.ts';
 import { bytesPerSecond } from '../shared/base/rate-plan.ts';
-import { ChunkCodec, plainHash } from '../shared/bundle/chunk-form.ts';
 import type { ContentKeys } from '../shared/bundle/content-key.ts';
 import { decide } from '../shared/bundle/decide.ts';
-import { chunkList } from '../shared/bundle/manifest.ts';
 import { createBonjourDiscovery } from '../shared/net/bonjour.ts';
 import { HttpsChunkSource } from '../shared/net/chunk-client.ts';
 import { createChunkHandler } from '../shared/net/chunk-server.ts';
@@ -24,7 +22,6 @@ import { openLink } from '../shared/net/link.ts';
 import { openMetricsDoor } from '../shared/net/metrics-door.ts';
 import { Revocations } from '../shared/net/revocations.ts';
 import { Timekeeper } from '../shared/net/timekeeper.ts';
-import { type ChunkFetcher, fetchOneByOne } from '../shared/store/chunk-fetcher.ts';
 import { Outbox } from '../shared/store/outbox.ts';
 import { openState } from '../shared/store/state.ts';
 import { Table } from '../shared/store/table.ts';
@@ -38,13 +35,10 @@ import { Counter } from './confirm/counter.ts';
 import { KeptHead } from './confirm/kept-head.ts';
 import { Statements } from './confirm/statements.ts';
 import { renewalRoad } from './enrol/renew.ts';
-import { chunksByHash, decoded } from './fetch/decoded.ts';
 import { GatewaySlot } from './fetch/gateway-slot.ts';
 import { MetadataFailover } from './fetch/metadata-failover.ts';
-import { OwnFirst } from './fetch/own-first.ts';
-import { OwnReleases } from './fetch/own-releases.ts';
 import { PulledMetadata } from './fetch/pulled-metadata.ts';
-import { withFallback } from './fetch/with-fallback.ts';
+import { Supplies } from './fetch/supplies.ts';
 import { DirectoryHandler } from './handlers/directory.ts';
 import { Installer } from './install/installer.ts';
 import { Journal, journalTables } from './install/journal.ts';
@@ -54,6 +48,7 @@ import { KeyAsking } from './keys/asking.ts';
 import { Keyring } from './keys/keyring.ts';
 import { type Address, type Connection, isOwnGateway, locate } from './locate.ts';
 import { AgentTally, agentMetrics } from './metrics.ts';
+import { PatchFolder } from './patch/patch-folder.ts';
 import { ProgressTeller } from './progress.ts';
 import { OwnShelf } from './serve/shelf.ts';
 import { Session } from './session.ts';
@@ -164,25 +159,6 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   stack.defer(() => swarm.close());
   const teller = new ProgressTeller(device, clock, (progress) => session?.sendProgress(progress));
   const tally = new AgentTally();
-  const installer = new Installer({
-    handler,
-    journal,
-    reporter: tally.counting(statements),
-    log,
-    supply: async ({ manifestHash, manifest }) => {
-      const list = chunkList(manifest);
-      const together: ChunkFetcher = { fetch: (wanted, deliver, call) => swarm.fetch(manifestHash, list, wanted, deliver, call) };
-      const others = withFallback(together, fetchOneByOne(gateway, 'gateway'), log);
-      const refs = chunksByHash(manifest);
-      const codec = new ChunkCodec(manifest, contentKeys(manifestHash));
-      // Before anything is fetched: without its keys nothing of it can be installed.
-      codec.requireKeys();
-      const plainOf = (hash: string): string => plainHash(refs.get(hash) ?? { hash, size: 0 });
-      const chunks = new OwnFirst(new OwnReleases(await handler.trees()), decoded(others, refs, codec), plainOf);
-      return { chunks, bytes: () => chunks.bytes(), staged: (tree) => staged(shelf.stage(tree)) };
-    },
-    onProgress: (progress) => teller.tell(progress),
-  });
   const restock = async (): Promise<void> => {
     shelf.restock(await handler.trees());
     swarm.restocked();
@@ -193,6 +169,26 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       .catch((error: unknown) => log.warn('shelf.not-restocked', { error }))
       .finally(unstage);
   };
+  const patches = new PatchFolder({ directory: join(config.data, 'patches') });
+  const supplies = new Supplies({
+    swarm,
+    gateway,
+    trees: () => handler.trees(),
+    view: () => acceptor.view,
+    contentKeys,
+    patches,
+    share: (tree) => shelf.stage(tree),
+    staged,
+    log,
+  });
+  const installer = new Installer({
+    handler,
+    journal,
+    reporter: tally.counting(statements),
+    log,
+    supply: (release) => supplies.open(release),
+    onProgress: (progress) => teller.tell(progress),
+  });
   const scheduler = new Scheduler({
     installer,
     journal,
@@ -201,7 +197,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     signal,
     random,
     onSettled: () => {
-      void restock().catch((error: unknown) => log.warn('shelf.not-restocked', { error }));
+      void patches
+        .tidy()
+        .then(restock)
+        .catch((error: unknown) => log.warn('shelf.not-restocked', { error }));
       // A bundle that came meanwhile was judged by what ran then, which may have been rolled back since.
       if (signal.aborted) return;
       void wanted.reconsider().catch((error: unknown) => {

@@ -21,7 +21,7 @@ export class ProgressTeller {
     const last = this.#last.get(now.application);
     const at = this.#clock.monotonic();
     if (last?.phase === now.phase && at - last.at < PROGRESS_INTERVAL) return;
-    const { gateway, peer, own } = now.bytes;
+    const { gateway, peer, own, patch } = now.bytes;
     // After staging nothing is missing any more: the figures of the last fetch stay.
     const total = now.phase === 'fetching' ? now.missing : Math.max(now.missing, last?.total ?? 0);
     this.#last.set(now.application, { phase: now.phase, at, total });
@@ -33,8 +33,8 @@ export class ProgressTeller {
       sequence: now.sequence,
       phase: now.phase,
       total,
-      done: now.phase === 'fetching' || now.phase === 'failed' ? Math.min(total, gateway + peer + own) : total,
-      sources: { line: 0, gateway, peer, own },
+      done: now.phase === 'fetching' || now.phase === 'failed' ? Math.min(total, gateway + peer + own + patch) : total,
+      sources: { line: 0, gateway, peer, own, patch },
       ...(now.reason === undefined ? {} : { reason: now.reason }),
     });
   }

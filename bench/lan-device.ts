@@ -48,7 +48,15 @@ const credentials = await loadCredentials(options.credentials, clock);
 const device = credentials.identity;
 if (device.role !== 'device') throw new Error('these are not the credentials of a device');
 const bundle = { format: 1, ...SCOPE, sequence: 1, releases: [], withdrawn: [] } as const;
-const view = { bundle, bundleHash: '', timestampVersion: 1, manifests: new Map([[manifestHash, manifest]]), metadata: new Map(), targets: new Map() };
+const view = {
+  bundle,
+  bundleHash: '',
+  timestampVersion: 1,
+  manifests: new Map([[manifestHash, manifest]]),
+  patches: new Map(),
+  metadata: new Map(),
+  targets: new Map(),
+};
 const contentKeys = keysOf(manifest, options.key === undefined ? [] : [Buffer.from(options.key, 'base64')]);
 const shelf = new OwnShelf(
   device,
@@ -72,7 +80,7 @@ while (swarm.peers < options.peers.length) await clock.sleep(20);
 process.stdout.write(`${JSON.stringify({ ready: true, port: door.port })}\n`);
 await once(process.stdin, 'data');
 
-const received = { gateway: 0, peer: 0, own: 0 };
+const received = { gateway: 0, peer: 0, own: 0, patch: 0 };
 const list = chunkList(manifest);
 const chunks: ChunkFetcher = {
   fetch: (wanted, deliver, call) => {

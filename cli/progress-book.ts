@@ -17,6 +17,7 @@ export interface Job {
   readonly gateway: number;
   readonly peer: number;
   readonly own: number;
+  readonly patch: number;
   readonly ended: boolean;
   readonly reason: string | undefined;
 }
@@ -30,6 +31,7 @@ export interface Bundle {
   readonly gateway: number;
   readonly peer: number;
   readonly own: number;
+  readonly patch: number;
 }
 
 /** Jobs remembered at once; the ended ones go first. */
@@ -56,12 +58,12 @@ export class ProgressBook {
 
   /** All that is known of the bundle that a job is part of, over its gateway and its devices. */
   bundle(job: Job): Bundle {
-    const sum = { label: job.bundle, devices: 0, line: 0, gateway: 0, peer: 0, own: 0 };
+    const sum = { label: job.bundle, devices: 0, line: 0, gateway: 0, peer: 0, own: 0, patch: 0 };
     const devices = new Set<string>();
     for (const other of this.#jobs.values()) {
       if (other.bundle !== job.bundle) continue;
       if (other.device !== undefined && other.phase === 'done') devices.add(other.device);
-      for (const source of ['line', 'gateway', 'peer', 'own'] as const) sum[source] += other[source];
+      for (const source of ['line', 'gateway', 'peer', 'own', 'patch'] as const) sum[source] += other[source];
     }
     return { ...sum, devices: devices.size };
   }
@@ -91,6 +93,7 @@ function jobOf(event: ProgressEvent): Job {
     gateway: event.sources.gateway,
     peer: event.sources.peer,
     own: event.sources.own,
+    patch: event.sources.patch,
     ended: event.phase === 'done' || event.phase === 'failed' || event.phase === 'relayed',
     reason: event.reason,
   };

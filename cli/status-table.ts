@@ -66,12 +66,13 @@ interface Had {
   readonly gateway: number;
   readonly peer: number;
   readonly own: number;
+  readonly patch: number;
 }
 
-/** Bytes from gateway, peers and own old files, each with its share. */
+/** Bytes from gateway, peers, own old files, and what patches made beyond their own bytes, each with its share. */
 export function hadColumns<Row extends Had>(): Column<Row>[] {
-  const cell = (row: Row, which: 0 | 1 | 2): string => {
-    const parts = [row.gateway, row.peer, row.own];
+  const cell = (row: Row, which: 0 | 1 | 2 | 3): string => {
+    const parts = [row.gateway, row.peer, row.own, row.patch];
     const part = parts[which] ?? 0;
     return part === 0 ? '0 B' : `${bytesText(part)} ${String(shares(parts)[which] ?? 0).padStart(3)} %`;
   };
@@ -79,6 +80,7 @@ export function hadColumns<Row extends Had>(): Column<Row>[] {
     { title: 'GATEWAY', value: (row) => cell(row, 0), align: 'right' },
     { title: 'PEERS', value: (row) => cell(row, 1), align: 'right' },
     { title: 'OWN FILES', value: (row) => cell(row, 2), align: 'right' },
+    { title: 'PATCHES', value: (row) => cell(row, 3), align: 'right' },
   ];
 }
 

@@ -188,6 +188,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const seeder = new Seeder({
     find: (device, manifest) => entitledChunks(device, bundles.find(device, device), manifest),
+    lacking: (device, manifest, indexes) => bundles.prepare(device.group, manifest, indexes),
     rate: () => bytesPerSecond(config.lan.limit, new Date(clock.guess())),
     sent: (device, manifest, bytes) => bundles.sent(device.group, manifest, bytes),
     clock,

@@ -4,15 +4,17 @@ import { rolldown } from 'rolldown';
 import { BUILT_FROM, builtFolder, sourcesDigest } from '../cli/built.ts';
 
 /**
- * `npm run build`: bundles each daemon, and its thread, into one file under dist/ (or the folder named), which `wardcast` starts as long as the sources stay the same.
+ * `npm run build`: bundles each daemon, and each of their threads, into one file under dist/ (or the folder named), which `wardcast` starts as long as the sources stay the same.
  * All is bundled but what brings compiled code of its own and looks for it beside itself.
  */
 const PROGRAMS = {
   agent: 'agent/main.ts',
   gateway: 'gateway/main.ts',
   provider: 'provider/main.ts',
-  // A thread of the provider, which looks for it beside itself.
+  // Threads, which are looked for beside the daemon that starts them.
   'checker-thread': 'provider/record/checker-thread.ts',
+  'maker-thread': 'provider/patch/maker-thread.ts',
+  'expand-thread': 'agent/patch/expand-thread.ts',
 };
 const PROJECT = path.resolve(import.meta.dirname, '..');
 

@@ -22,6 +22,12 @@ export const ProviderConfig = z.strictObject({
       leaf_days: z.number().positive().max(LEAF_DAYS).default(LEAF_DAYS),
     })
     .optional(),
+  patches: z
+    .strictObject({
+      /** Send patches where all devices of a group run another release of an application already. */
+      make: z.boolean().default(true),
+    })
+    .prefault({}),
   metrics: ConfigMetrics,
   log: ConfigLog,
 });

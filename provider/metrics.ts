@@ -50,8 +50,8 @@ export function providerMetrics({ tally, registry, reports, broker, door }: Part
     for await (const { customer, site, content } of reports.allCounters()) yield { labels: { customer, site }, value: content.gateway };
   });
   metrics.counter('wardcast_chunk_bytes_total', 'Bytes of content by site and source, as devices have signed', async function* () {
-    for await (const { customer, site, gateway, peer, own } of registry.list(prefixes.sitesMoved())) {
-      for (const [source, value] of Object.entries({ gateway, peer, own })) yield { labels: { customer, site, source }, value };
+    for await (const { customer, site, gateway, peer, own, patch = 0 } of registry.list(prefixes.sitesMoved())) {
+      for (const [source, value] of Object.entries({ gateway, peer, own, patch })) yield { labels: { customer, site, source }, value };
     }
   });
   metrics.counter('wardcast_confirmations_total', 'Confirmations recorded since the start by result', () => tally.confirmations);

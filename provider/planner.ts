@@ -105,6 +105,12 @@ export class Planner {
     this.#kick();
   }
 
+  /** Looks at a whole group again. */
+  again(scope: Scope): void {
+    this.#mark(scope, undefined);
+    this.#kick();
+  }
+
   /** Resolves when all that is known of now has been acted upon. */
   async settled(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
@@ -166,7 +172,8 @@ export class Planner {
     for (const { customer, site, group, ...content } of bundles) {
       const scope: Scope = { customer, site, group };
       await this.#attempt('bundle.failed', scope, async () => {
-        await assign(scope, content);
+        // Its patches are being made: this group is looked at again.
+        if ((await assign(scope, content)) === 'later') return;
         await offer(scope);
       });
     }

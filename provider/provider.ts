@@ -28,6 +28,8 @@ import { Alarms } from './enrol/alarms.ts';
 import { Enrolments } from './enrol/enrolments.ts';
 import { Events, logRow } from './events.ts';
 import { ProviderTally, providerMetrics } from './metrics.ts';
+import { Patches } from './patch/patches.ts';
+import { Workshop } from './patch/workshop.ts';
 import type { Content } from './plan.ts';
 import { Planner } from './planner.ts';
 import { ReceiptPost } from './receipt-post.ts';
@@ -53,6 +55,8 @@ export interface ProviderOptions {
   readonly metrics?: { readonly host: string; readonly port: number } | undefined;
   /** Where the issuing authorities lie, and how many days a certificate given here lasts; absent: none are given. */
   readonly enrolment?: { readonly authorities: string; readonly leafDays: number } | undefined;
+  /** Make patches, for groups all of whose devices run other releases of an application already. */
+  readonly patches?: boolean;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -93,9 +97,19 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
     const revocations = new Revocations(log);
     await followRegistry(registry, revocations);
     const serially = oneAfterTheOther();
-    const assign = async (scope: Scope, content: Content): Promise<void> => {
-      const { sequence, releases } = await serially(() => assigner.assign(scope, content));
+    const workshop =
+      o.patches === true
+        ? await Workshop.open({ directory: join(o.data, 'patches'), chunks, chunkDirectory: join(o.data, 'chunks'), manifests, vault, log, signal })
+        : undefined;
+    const again = (scope: Scope): void => planner.again(scope);
+    const patches = workshop === undefined ? undefined : new Patches({ workshop, registry, repositories, index, again, clock, log, signal });
+    const assign = async (scope: Scope, content: Content): Promise<'later' | undefined> => {
+      // Not while others wait for their turn: a revocation may be among them.
+      const chosen = await patches?.of(scope, content);
+      if (chosen === 'later') return chosen;
+      const { sequence, releases } = await serially(() => assigner.assign(scope, content, chosen));
       events.tell('bundle-assigned', { ...scope, sequence, releases: releases.map(({ application, version }) => ({ application, version })) });
+      return undefined;
     };
     const offer = (scope: Scope): Promise<void> => offers.offer(scope);
     const groupKey = (scope: Scope, epoch: number): Promise<GroupKeyRef> => vault.makeGroupKey(scope, epoch);
@@ -157,6 +171,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
       const revoked = revokedEvent(entry.change);
       if (revoked !== undefined) events.tell('revoked', revoked);
       planner.changed(entry);
+      if (entry.change.type === 'release-published') void patches?.prepare(entry.change.application, entry.change.manifest);
     });
     registry.onFailure((error) => failed.reject(error));
     broker.onPresence(({ identity, connected }) => {
@@ -218,7 +233,7 @@ export async function startProvider(o: ProviderOptions): Promise<Provider> {
         await metricsDoor?.close();
         await door.close();
         objects.close();
-        await Promise.allSettled([...background, ...working, planner.settled()]);
+        await Promise.allSettled([...background, ...working, planner.settled(), workshop?.idle()]);
         await broker.close();
         await registry.close();
       },

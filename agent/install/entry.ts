@@ -29,7 +29,7 @@ export const JournalEntry = z.strictObject({
   /** What ran when the installation began, and comes back if it fails. */
   previous: z.strictObject({ version: Version, manifest: Sha256 }).nullable(),
   /** Bytes of content by source. */
-  sources: z.strictObject({ gateway: Count, peer: Count, own: Count }),
+  sources: z.strictObject({ gateway: Count, peer: Count, own: Count, patch: Count.default(0) }),
   /** Why it is rolled back. */
   reason: Reason.nullable(),
   /** Set with `committed` and `rolled-back`: exactly what will be said, so that saying it twice is saying it once. */

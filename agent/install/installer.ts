@@ -52,7 +52,7 @@ export interface InstallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-const NO_BYTES: Bytes = { gateway: 0, peer: 0, own: 0 };
+const NO_BYTES: Bytes = { gateway: 0, peer: 0, own: 0, patch: 0 };
 
 /**
  * Drives the install handler through the journal's states. The journal is written before what it announces and after what it attests,
@@ -278,7 +278,7 @@ export class Installer {
       sequence: entry.sequence,
       result,
       running: running === undefined ? null : { version: running.version, manifest: running.manifestHash },
-      sources: entry.sources,
+      sources: spoken(entry.sources),
       ...(reason === null ? {} : { reason }),
     };
     const final: JournalEntry = { ...entry, reason, confirmation: await reporter.compose(outcome) };
@@ -321,5 +321,10 @@ export class Installer {
 }
 
 function sum(a: Bytes, b: Bytes): Bytes {
-  return { gateway: a.gateway + b.gateway, peer: a.peer + b.peer, own: a.own + b.own };
+  return { gateway: a.gateway + b.gateway, peer: a.peer + b.peer, own: a.own + b.own, patch: a.patch + b.patch };
+}
+
+/** Who makes no use of patches does not speak of them. */
+function spoken({ patch, ...sources }: Bytes): Confirmation['sources'] {
+  return patch === 0 ? sources : { ...sources, patch };
 }

@@ -43,6 +43,6 @@ export class KeptSources {
   }
 }
 
-function total({ sources: { gateway, peer, own } }: JournalEntry): number {
-  return gateway + peer + own;
+function total({ sources: { gateway, peer, own, patch } }: JournalEntry): number {
+  return gateway + peer + own + patch;
 }

@@ -9,6 +9,7 @@ import { type ChunkList, type ChunkRef, chunkList, type Manifest } from '../../s
 import { type ServedBundle, withoutContent } from '../../shared/net/chunk-server.ts';
 import type { GroupView } from '../../shared/trust/client.ts';
 import { freshUntil } from '../../shared/trust/freshness.ts';
+import { patchesOf } from '../../shared/trust/group-view.ts';
 import { OwnReleases } from '../fetch/own-releases.ts';
 import type { InstalledTree } from '../handlers/directory.ts';
 import type { StagedChunks } from '../handlers/install-handler.ts';
@@ -135,9 +136,10 @@ export class OwnShelf {
   #stocked(): Stock {
     const view = this.#view();
     if (this.#stock === undefined || this.#stock.view !== view) {
-      const manifests = new Map([...(view?.manifests ?? [])].map(([hash, manifest]) => [hash, chunkList(manifest)]));
+      const all = [...releasesOf(view), ...patchesOfView(view)];
+      const manifests = new Map(all.map(({ hash, manifest }) => [hash, chunkList(manifest)]));
       const named = new Map<string, Named>();
-      for (const [release, manifest] of view?.manifests ?? []) {
+      for (const { release, manifest } of all) {
         for (const file of manifest.files) for (const chunk of file.chunks) named.set(chunk.hash, { chunk, manifest, release });
       }
       const plains = new Set([...named.values()].map(({ chunk }) => plainHash(chunk)));
@@ -146,4 +148,23 @@ export class OwnShelf {
     }
     return this.#stock;
   }
+}
+
+interface Whole {
+  readonly hash: string;
+  readonly manifest: Manifest;
+  /** The release whose content keys open it. */
+  readonly release: string;
+}
+
+function releasesOf(view: GroupView | undefined): Whole[] {
+  return [...(view?.manifests ?? [])].map(([hash, manifest]) => ({ hash, manifest, release: hash }));
+}
+
+function patchesOfView(view: GroupView | undefined): Whole[] {
+  if (view === undefined) return [];
+  return patchesOf(view.bundle).flatMap(({ release, patch }) => {
+    const manifest = view.patches.get(patch.manifest);
+    return manifest === undefined ? [] : [{ hash: patch.manifest, manifest, release: release.manifest }];
+  });
 }

@@ -69,11 +69,12 @@ export function bundleLine(bundle: Bundle): string {
 }
 
 /** What the line brought is counted beside what devices had: it is on its way to them. */
-function sourcesText({ line, gateway, peer, own }: Pick<Job, 'line' | 'gateway' | 'peer' | 'own'>): string {
+function sourcesText({ line, gateway, peer, own, patch }: Pick<Job, 'line' | 'gateway' | 'peer' | 'own' | 'patch'>): string {
   const had: [string, number][] = [
     ['gateway', gateway],
     ['peers', peer],
     ['own files', own],
+    ['patches', patch],
   ];
   const percents = shares(had.map(([, bytes]) => bytes));
   const parts = had.map(([name, bytes], at) => ({ bytes, text: `${name} ${bytesText(bytes)} (${percents[at] ?? 0} %)` }));

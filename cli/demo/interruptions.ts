@@ -56,9 +56,11 @@ export async function cutDuring(stage: Stage, releases: readonly DemoRelease[], 
   const site = siteName(CUT_SITE);
   const devices = DEVICES.filter((device) => sameSite(device, CUT_SITE));
   const before = line.traffic.down;
+  // At that byte, not at a look that comes too late: patches are over in a moment.
+  const half = line.cameDown(before + expectedBytes / 2).then(() => line.cut());
   await makeCurrent(stage, releases, { customer: CUT_SITE.customer });
-  await until(stage, () => line.traffic.down - before > expectedBytes / 2, `the line to ${site} is half through`);
-  line.cut();
+  await until(stage, () => line.isCut, `the line to ${site} is half through`);
+  await half;
   const midway = line.traffic.down - before < expectedBytes;
   narrator.say(`${narrator.colors.yellow('✂')} the line to ${site} is cut after ${bytesText(line.traffic.down - before)} of ${bytesText(expectedBytes)}`);
   await stage.view.disconnected(CUT_SITE, WAIT);

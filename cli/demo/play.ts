@@ -3,6 +3,7 @@ import { CUT_SITE, DEVICES, deviceName, entitled, FIRST, GROUP_A, GROUP_B, NORTH
 import { showDatabase } from './database-table.ts';
 import { runningManifest, runsExactly } from './disk-check.ts';
 import { cutDuring, killDuring } from './interruptions.ts';
+import { bytesOf, lackedBy } from './lacked.ts';
 import type { Narrator } from './narrator.ts';
 import { type DeviceFigure, type LineFigure, MAX_LINE_RATIO, type RecoveryFigure, type Report, shortcomings, type TheftFigure } from './report.ts';
 import { confirmed, makeCurrent, publishAll, versionsOf, watching } from './rollout.ts';
@@ -98,7 +99,10 @@ async function first(stage: Stage): Promise<void> {
 /** The new versions at one customer: an agent is killed while it installs, and a thief listens. */
 async function second(stage: Stage, recoveries: RecoveryFigure[], thefts: TheftFigure[]): Promise<void> {
   const { narrator, view } = stage;
-  narrator.step('New versions are published', 'Only chunks that the provider lacks are uploaded.');
+  narrator.step(
+    'New versions are published',
+    'Only chunks that the provider lacks are uploaded. It makes patches from what the groups run, and sends these where they are smaller.',
+  );
   await publishAll(stage, SECOND);
   narrator.step(
     `${NORTH.customer} gets them, while an agent is killed and a thief listens`,
@@ -137,7 +141,8 @@ async function second(stage: Stage, recoveries: RecoveryFigure[], thefts: TheftF
 async function cut(stage: Stage): Promise<RecoveryFigure> {
   const { narrator } = stage;
   narrator.step(`${siteName(CUT_SITE)} gets them, while its line is cut`, 'What has arrived stays; after the cut only the rest is asked for.');
-  const expected = uniqueBytes(stage.signed, [...FIRST, ...SECOND]) - uniqueBytes(stage.signed, FIRST);
+  // The same patches as in the north, where they are known by now.
+  const expected = bytesOf((await lackedBy(stage, NORTH)).chunks);
   const recovery = await watching(stage, () => cutDuring(stage, SECOND, expected));
   narrator.good(`all devices of ${siteName(CUT_SITE)} confirmed ${recovery.seconds.toFixed(1)} s after the line came back`);
   return recovery;
@@ -167,11 +172,21 @@ async function after(stage: Stage, start: number, recoveries: RecoveryFigure[], 
   await showDatabase(narrator, view, 'The database at the end');
   const devices = await view.figures(DEVICES, versionsOf(SECOND));
   const honest = await confirmedOnDisk(stage, devices);
-  const unique = uniqueBytes(stage.signed, [...FIRST, ...SECOND]);
-  const lines = SITES.map((site): LineFigure => ({ ...site, uniqueBytes: unique, lineBytes: stage.line(site).traffic.down }));
+  const before = uniqueBytes(stage.signed, FIRST);
+  const lines = await Promise.all(
+    SITES.map(async (site): Promise<LineFigure> => {
+      const { chunks, patchBytes, replacedBytes } = await lackedBy(stage, site);
+      return { ...site, uniqueBytes: before + bytesOf(chunks), lineBytes: stage.line(site).traffic.down, patchBytes, replacedBytes };
+    }),
+  );
   for (const line of lines) {
     narrator.good(
       `line of ${siteName(line).padEnd(12)} ${bytesText(line.lineBytes)} for ${bytesText(line.uniqueBytes)} of content: ${(line.lineBytes / line.uniqueBytes).toFixed(3)} × (at most ${MAX_LINE_RATIO})`,
+    );
+  }
+  for (const { patchBytes, replacedBytes, ...line } of lines) {
+    narrator.good(
+      `line of ${siteName(line).padEnd(12)} of the new versions ${bytesText(patchBytes)} of patches, instead of ${bytesText(replacedBytes)} of new chunks`,
     );
   }
   const swarm = await swarmFigures(view);

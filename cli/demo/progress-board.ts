@@ -14,9 +14,10 @@ interface Row {
   gateway: number;
   peer: number;
   own: number;
+  patch: number;
 }
 
-const SOURCES = ['line', 'gateway', 'peer', 'own'] as const;
+const SOURCES = ['line', 'gateway', 'peer', 'own', 'patch'] as const;
 
 /**
  * Shows what is under way: live bars on a terminal, and a line for each tenth of a site's line elsewhere.
@@ -59,7 +60,7 @@ export class ProgressBoard {
     const relay = event.device === undefined;
     const place = `${event.customer}/${event.site}`;
     const label = relay ? `${place} line, for ${event.group}` : `${place}/${event.device} ${event.application ?? ''} ${event.version ?? ''}`.trimEnd();
-    const row = this.#rows.get(label) ?? { label, phase: event.phase, total: 0, done: 0, line: 0, gateway: 0, peer: 0, own: 0 };
+    const row = this.#rows.get(label) ?? { label, phase: event.phase, total: 0, done: 0, line: 0, gateway: 0, peer: 0, own: 0, patch: 0 };
     this.#rows.set(label, row);
     row.phase = event.phase;
     row.total = Math.max(row.total, event.total);
@@ -84,6 +85,7 @@ function sources(row: Row): string {
     ['from the gateway', row.gateway],
     ['from peers', row.peer],
     ['from own old files', row.own],
+    ['made by a patch', row.patch],
   ];
   const said = parts.filter(([, bytes]) => bytes > 0).map(([from, bytes]) => `${bytesText(bytes)} ${from}`);
   return said.length === 0 ? 'confirmed' : said.join(', ');

@@ -13,10 +13,13 @@ export interface DeviceFigure {
 export interface LineFigure {
   readonly customer: string;
   readonly site: string;
-  /** Bytes of content the site lacked: every chunk of every release of its groups, each once. Manifests and signed metadata do not count. */
+  /** Bytes of content the site lacked: every chunk of every release of its groups, or of the patches that make it, each once. Manifests and signed metadata do not count. */
   readonly uniqueBytes: number;
   /** Bytes that the line carried towards the gateway: content, manifests, metadata, MQTT, TLS, handshakes, and what a cut wasted. */
   readonly lineBytes: number;
+  /** Of uniqueBytes, what patches have, and the chunks that did not have to cross since patches make them. */
+  readonly patchBytes: number;
+  readonly replacedBytes: number;
 }
 /** Bytes of content by where a device had them from, in all its installations so far, as it has signed. */
 export interface SwarmFigure {
@@ -26,6 +29,8 @@ export interface SwarmFigure {
   readonly peer: number;
   /** Its own old files. */
   readonly own: number;
+  /** What patches made beyond their own bytes. */
+  readonly patch: number;
 }
 export interface CopiesFigure {
   readonly customer: string;
@@ -83,6 +88,8 @@ export function shortcomings(report: Report): string[] {
     if (line.lineBytes < line.uniqueBytes * 0.5)
       found.push(`the line of ${line.customer}/${line.site} carried too little to be true: the content took another way`);
   }
+  for (const { customer, site, patchBytes, replacedBytes } of report.lines)
+    if (!(patchBytes > 0 && patchBytes < replacedBytes)) found.push(`the new versions did not cross the line of ${customer}/${site} as patches`);
   if (new Set(report.thefts.map((theft) => theft.road)).size < MIN_ROADS) found.push(`fewer than ${MIN_ROADS} roads were tried`);
   for (const theft of report.thefts) if (theft.succeeded) found.push(`the theft by ${theft.road} succeeded`);
   if (report.recoveries.length === 0) found.push('nothing was interrupted');

@@ -10,8 +10,8 @@ export async function swarmFigures(view: Pick<RegistryView, 'installations' | 's
   const devices: SwarmFigure[] = [];
   for (const device of DEVICES) {
     const installations = await view.installations(device);
-    const sum = (source: 'gateway' | 'peer' | 'own'): number => installations.reduce((total, row) => total + row[source], 0);
-    devices.push({ device: deviceName(device), gateway: sum('gateway'), peer: sum('peer'), own: sum('own') });
+    const sum = (source: 'gateway' | 'peer' | 'own' | 'patch'): number => installations.reduce((total, row) => total + row[source], 0);
+    devices.push({ device: deviceName(device), gateway: sum('gateway'), peer: sum('peer'), own: sum('own'), patch: sum('patch') });
   }
   const reported = await view.sites();
   const sites = SITES.map((site): CopiesFigure => {

@@ -1,9 +1,12 @@
 import type { Scope } from '../../shared/base/identity.ts';
-import type { Bundle } from '../../shared/bundle/bundle.ts';
+import type { Bundle, BundleRelease } from '../../shared/bundle/bundle.ts';
 import { type ChunkList, chunkList, chunkSizes, type Manifest } from '../../shared/bundle/manifest.ts';
 import type { BundleContents } from '../../shared/wire/policy.ts';
 
-/** A group's verified signed state, all of whose content is on this gateway's disk. Only such views are offered and served. */
+/**
+ * A group's verified signed state, all of whose content is on this gateway's disk; of releases with patches these are, and the rest when a device needs it.
+ * Only such views are offered and served.
+ */
 export interface CompleteView extends BundleContents {
   readonly scope: Scope;
   readonly sequence: number;
@@ -15,8 +18,10 @@ export interface CompleteView extends BundleContents {
   readonly targets: ReadonlyMap<string, Buffer>;
   /** Every chunk of the bundle once: hash → bytes. */
   readonly chunks: ReadonlyMap<string, number>;
-  /** Each manifest's chunks, by the manifest's hash. */
+  /** Each manifest's chunks, by the manifest's hash; patches have manifests of their own. */
   readonly manifests: ReadonlyMap<string, ChunkList>;
+  /** Manifest hashes of the releases whose chunks are fetched when a device needs them. */
+  readonly patched: ReadonlySet<string>;
 }
 
 /** What of a verified view this needs; `GroupView` of shared/trust has it. */
@@ -25,13 +30,15 @@ export interface VerifiedView {
   readonly bundleHash: string;
   readonly timestampVersion: number;
   readonly manifests: ReadonlyMap<string, Manifest>;
+  readonly patches: ReadonlyMap<string, Manifest>;
   readonly metadata: ReadonlyMap<string, Buffer>;
   readonly targets: ReadonlyMap<string, Buffer>;
 }
 
 export function completeView(view: VerifiedView): CompleteView {
   const { customer, site, group, sequence } = view.bundle;
-  const chunks = chunksOf(view.manifests.values());
+  const manifests = [...view.manifests, ...view.patches];
+  const chunks = chunksOf(manifests.map(([, manifest]) => manifest));
   return {
     scope: { customer, site, group },
     sequence,
@@ -40,9 +47,27 @@ export function completeView(view: VerifiedView): CompleteView {
     metadata: view.metadata,
     targets: view.targets,
     chunks,
-    manifests: new Map([...view.manifests].map(([hash, manifest]) => [hash, chunkList(manifest)])),
+    manifests: new Map(manifests.map(([hash, manifest]) => [hash, chunkList(manifest)])),
+    patched: new Set(view.bundle.releases.flatMap((release) => (patchesFor(release, view).length === 0 ? [] : [release.manifest]))),
     has: (hash) => chunks.has(hash),
   };
+}
+
+/** What a gateway fetches before it offers the bundle: of a release with patches, as far as all could be had, these; of any other its chunks. */
+export function pulledFirst(view: VerifiedView): Map<string, number> {
+  return chunksOf(
+    view.bundle.releases.flatMap((release) => {
+      const patches = patchesFor(release, view);
+      const whole = view.manifests.get(release.manifest);
+      return patches.length > 0 ? patches : whole === undefined ? [] : [whole];
+    }),
+  );
+}
+
+/** All or none: a device whose patch is missing needs the chunks anyhow. */
+function patchesFor({ patches = [] }: BundleRelease, view: VerifiedView): Manifest[] {
+  const found = patches.flatMap(({ manifest }) => view.patches.get(manifest) ?? []);
+  return found.length === patches.length ? found : [];
 }
 
 /** Every chunk of several releases once: hash → bytes. */

@@ -5,7 +5,7 @@ import { PROGRESS_INTERVAL, RELAY_RETRY_MAX, RELAY_RETRY_MIN } from '../../share
 import type { Log } from '../../shared/base/log.ts';
 import type { Offer, Progress } from '../../shared/wire/messages.ts';
 import type { ChunkPull } from './chunk-pull.ts';
-import { type CompleteView, chunksOf, completeView, type VerifiedView } from './complete-view.ts';
+import { type CompleteView, completeView, pulledFirst, type VerifiedView } from './complete-view.ts';
 import type { ViewStore } from './view-store.ts';
 import type { Views } from './views.ts';
 
@@ -114,7 +114,7 @@ export class GroupRelay {
     this.#gathering = verified.timestampVersion;
     this.#phase = 'pulling';
     if ((this.#wanted?.timestampVersion ?? 0) > verified.timestampVersion) this.#log.info('relay.overtaken', { verified: verified.timestampVersion });
-    const missing = await retention.admit(group, chunksOf(verified.manifests.values()));
+    const missing = await retention.admit(group, pulledFirst(verified));
     const total = [...missing.values()].reduce((sum, size) => sum + size, 0);
     this.#log.info('relay.started', { scope: scopePath(this.#scope), sequence: verified.bundle.sequence, chunks: missing.size, bytes: total });
     await this.#pull(chunks, missing, verified.bundle.sequence, total, signal);
@@ -167,7 +167,7 @@ export class GroupRelay {
   }
 
   #report({ sequence }: { readonly sequence: number }, phase: 'relaying' | 'relayed' | 'failed', total: number, done: number, reason?: string): void {
-    const sources = { line: done, gateway: 0, peer: 0, own: 0 };
+    const sources = { line: done, gateway: 0, peer: 0, own: 0, patch: 0 };
     this.#parts.progress({ group: this.#scope.group, sequence, phase, total, done, sources, ...(reason === undefined ? {} : { reason }) });
   }
 

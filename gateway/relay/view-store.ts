@@ -109,7 +109,12 @@ export class ViewStore {
       });
     }
     const manifests = new Map(bundle.releases.map(({ manifest }) => [manifest, parseManifest(target(manifest))]));
-    return completeView({ bundle, bundleHash: from.bundle, timestampVersion: from.timestampVersion, manifests, metadata, targets });
+    const patches = new Map(
+      bundle.releases
+        .flatMap((release) => release.patches ?? [])
+        .flatMap(({ manifest }) => (targets.has(manifest) ? [[manifest, parseManifest(target(manifest))] as const] : [])),
+    );
+    return completeView({ bundle, bundleHash: from.bundle, timestampVersion: from.timestampVersion, manifests, patches, metadata, targets });
   }
 }
 

@@ -15,6 +15,8 @@ import { Spread } from './spread.ts';
 export interface SeederOptions {
   /** The chunks of a manifest as this device may have them, asked of the policy; undefined: not here, or not for it. */
   readonly find: (identity: DeviceIdentity, manifest: string) => EntitledChunks | undefined;
+  /** A device joined to fetch, and lacks these chunks of a manifest. */
+  readonly lacking: (device: DeviceIdentity, manifest: string, indexes: Iterable<number>) => void;
   /** Bytes per second that the gateway may send to devices. */
   readonly rate: () => number;
   /** A chunk left for a device. */
@@ -151,6 +153,7 @@ export class Seeder {
       channel.join(manifest, { fetching: false, uploads: true, have: Bitfield.full(chunks.sizes.length) });
     }
     transfer.spread.join(channel, have, fetching);
+    if (fetching) this.#o.lacking(client.device, manifest, have.missing());
     this.#ticking ??= this.#tick().finally(() => {
       this.#ticking = undefined;
     });

@@ -29,6 +29,8 @@ interface Options {
 export class Bundles {
   readonly #o: Options;
   readonly #repairs = new Map<string, Promise<boolean>>();
+  /** Chunks of releases with patches that are being pulled for devices. */
+  readonly #preparing = new Set<string>();
 
   constructor(options: Options) {
     this.#o = options;
@@ -53,6 +55,43 @@ export class Bundles {
     };
     return { ...bundle, chunk };
   };
+
+  /**
+   * A device is about to ask for chunks of a manifest. Those of a release with patches may not be here yet: they are pulled, each once whoever asks.
+   * @param indexes of the manifest's chunks
+   */
+  prepare(group: string, manifest: string, indexes: Iterable<number>): void {
+    const views = this.#o.views.served(group);
+    const view = [views?.current, views?.previous].find((one) => one?.patched.has(manifest));
+    const list = view?.manifests.get(manifest);
+    if (list === undefined) return;
+    const wanted = new Map<string, number>();
+    for (const index of indexes) {
+      const hash = list.hashes[index];
+      const size = list.sizes[index];
+      if (hash !== undefined && size !== undefined) wanted.set(hash, size);
+    }
+    void this.#pullMissing(group, manifest, wanted);
+  }
+
+  async #pullMissing(group: string, manifest: string, wanted: Map<string, number>): Promise<void> {
+    const { store, chunks, log } = this.#o;
+    try {
+      for (const hash of [...wanted.keys()]) if (this.#preparing.has(hash) || (await store.has(hash))) wanted.delete(hash);
+      if (wanted.size === 0) return;
+      for (const hash of wanted.keys()) this.#preparing.add(hash);
+      try {
+        const bytes = [...wanted.values()].reduce((sum, size) => sum + size, 0);
+        log.info('serve.chunks-needed', { group, manifest, chunks: wanted.size, bytes });
+        await chunks.obtain(group, wanted);
+      } finally {
+        for (const hash of wanted.keys()) this.#preparing.delete(hash);
+      }
+    } catch (error) {
+      // Asked for again by whoever still needs them.
+      log.warn('serve.chunks-not-pulled', { group, manifest, error: toWardcastError(error) });
+    }
+  }
 
   /** A chunk of this manifest went to a device by another way than `give`. */
   sent(group: string, manifest: string, bytes: number): void {

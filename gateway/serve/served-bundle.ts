@@ -4,7 +4,7 @@ import type { ServedBundle } from '../../shared/net/chunk-server.ts';
 import type { ChunkStore } from '../../shared/store/chunk-source.ts';
 import type { ServedViews } from '../relay/views.ts';
 
-/** Pulls a chunk again that proved corrupt; false when the line is down or it did not come in time. */
+/** Pulls a chunk that is not here, or proved corrupt; false when the line is down or it did not come in time. */
 export type Repair = (group: string, hash: string, size: number) => Promise<boolean>;
 
 /**
@@ -14,6 +14,8 @@ export type Repair = (group: string, hash: string, size: number) => Promise<bool
 export function servedBundle(views: ServedViews, store: ChunkStore, repair: Repair, log: Log): ServedBundle {
   const { current, previous } = views;
   const sizeOf = (hash: string): number | undefined => current.chunks.get(hash) ?? previous?.chunks.get(hash);
+  const awaited = (hash: string): boolean =>
+    [current, previous].some((view) => view !== undefined && [...view.patched].some((release) => view.manifests.get(release)?.hashes.includes(hash) === true));
   const read = async (hash: string): Promise<Buffer | undefined> => {
     try {
       return await store.get(hash);
@@ -33,7 +35,8 @@ export function servedBundle(views: ServedViews, store: ChunkStore, repair: Repa
       if (size === undefined) return undefined;
       const bytes = await read(hash);
       if (bytes !== undefined) return bytes;
-      log.error('serve.chunk-lost', { group: current.scope.group, hash, remedy: 'It is pulled again. If this repeats, check the disk.' });
+      // Never fetched, since patches were: a device needs it after all.
+      if (!awaited(hash)) log.error('serve.chunk-lost', { group: current.scope.group, hash, remedy: 'It is pulled again. If this repeats, check the disk.' });
       return (await repair(current.scope.group, hash, size)) ? read(hash) : undefined;
     },
   };

@@ -7,7 +7,7 @@ import type { Desk } from './action.ts';
 
 type Row = z.input<typeof BundleRow>;
 
-export const NOTHING = { gateway: 0, peer: 0, own: 0 } as const;
+export const NOTHING = { gateway: 0, peer: 0, own: 0, patch: 0 } as const;
 
 /** The newest bundles of a group, the newest first: what its gateway reports beside what its devices have signed. */
 export async function bundleRows({ registry, reports }: Pick<Desk, 'registry' | 'reports'>, scope: Scope, newest: number): Promise<Row[]> {
@@ -20,6 +20,7 @@ export async function bundleRows({ registry, reports }: Pick<Desk, 'registry' | 
       sum.gateway += release.gateway;
       sum.peer += release.peer;
       sum.own += release.own;
+      sum.patch += release.patch ?? 0;
       sum.lacked += release.most;
     }
     const { customer, site, group } = scope;

@@ -108,7 +108,7 @@ async function siteRow({ registry, reports, offers }: Desk, customer: string, si
     groups.push({ group, sequence, relayed: await reports.relayed({ customer, site, group }) });
   }
   const counters = await reports.counters(customer, site);
-  const { gateway, peer, own } = (await registry.get(keys.siteMoved(customer, site))) ?? NOTHING;
+  const { gateway, peer, own, patch = 0 } = (await registry.get(keys.siteMoved(customer, site))) ?? NOTHING;
   const sent = counters?.content.gateway ?? null;
   return {
     customer,
@@ -116,7 +116,7 @@ async function siteRow({ registry, reports, offers }: Desk, customer: string, si
     connected: offers.connected({ customer, site }),
     line: counters?.line ?? null,
     sent,
-    had: { gateway, peer, own },
+    had: { gateway, peer, own, patch },
     copies: ratio(sent, counters?.line.unique),
     groups,
   };

@@ -7,6 +7,7 @@ import { type Bundle, type BundleRelease, parseBundle } from '../../shared/bundl
 import { sha256 } from '../../shared/bundle/digest.ts';
 import { groupKeyCommitment, wrapContentKey } from '../../shared/bundle/group-key.ts';
 import { buildGroupRepository, daysFrom, type GroupRepository, type OnlineKeys, renewTimestamp } from '../../shared/trust/repository.ts';
+import type { ChosenPatches } from '../patch/patches.ts';
 import type { Content } from '../plan.ts';
 import type { Registry } from '../registry/registry.ts';
 import { keys } from '../registry/rows.ts';
@@ -38,11 +39,12 @@ export class Assigner {
   }
 
   /** Signs and records the group's next bundle. Resolves when it is durable, and not before may it be offered. */
-  async assign(scope: Scope, content: Content): Promise<Bundle> {
+  async assign(scope: Scope, content: Content, patches: ChosenPatches = new Map()): Promise<Bundle> {
     const { registry, repositories, actor, log } = this.#parts;
     const previous = await repositories.get(scope);
     const sequence = Math.max(previous?.sequence ?? 0, (await registry.get(keys.bundle(scope)))?.sequence ?? 0) + 1;
-    const bundle: Bundle = { format: 1, ...scope, sequence, ...content, ...(await this.#wrapped(scope, content)) };
+    const { releases } = await this.#wrapped(scope, content);
+    const bundle: Bundle = { format: 1, ...scope, sequence, ...content, releases: releases.map((release) => withPatches(release, patches)) };
     const built = await this.#build(bundle, previous);
     const bundleHash = [...built.targets.keys()][0] ?? '';
     const stored = this.#stored(bundle, bundleHash, built, previous);
@@ -154,6 +156,7 @@ export class Assigner {
       files: Object.fromEntries([...built.files].map(([name, bytes]) => [name, sha256(bytes)])),
       manifests: bundle.releases.map((release) => release.manifest),
       ...(bundle.groupKey === undefined ? {} : { epoch: bundle.groupKey.epoch }),
+      ...patchManifests(bundle),
     };
     return {
       ...scopeOf(bundle),
@@ -171,6 +174,16 @@ export class Assigner {
 
 function blobsOf(built: GroupRepository): Map<string, Buffer> {
   return new Map([...built.targets, ...[...built.files.values()].map((bytes): [string, Buffer] => [sha256(bytes), bytes])]);
+}
+
+function withPatches(release: BundleRelease, chosen: ChosenPatches): BundleRelease {
+  const patches = chosen.get(release.manifest) ?? [];
+  return patches.length === 0 ? release : { ...release, patches };
+}
+
+function patchManifests({ releases }: Bundle): Pick<Generation, 'patches'> {
+  const patches = releases.flatMap((release) => release.patches ?? []).map(({ manifest }) => manifest);
+  return patches.length === 0 ? {} : { patches };
 }
 
 function scopeOf({ customer, site, group }: Scope): Scope {

@@ -21,6 +21,8 @@ export interface Generation {
   readonly files: Readonly<Record<string, string>>;
   /** sha256 of the manifest of every release. */
   readonly manifests: readonly string[];
+  /** sha256 of the manifest of every patch; absent: none. */
+  readonly patches?: readonly string[];
   /** Of the group key that its content keys are wrapped under; absent: nothing in it is encrypted. */
   readonly epoch?: number;
 }

@@ -5,7 +5,7 @@ import type { ObjectRef } from '../../shared/net/exchange/object-ref.ts';
 import type { ChunkSource } from '../../shared/store/chunk-source.ts';
 import { mayFetch, mayFetchScope } from '../../shared/wire/policy.ts';
 import type { ChunkIndex } from './chunk-index.ts';
-import type { Repositories, StoredRepository } from './repositories.ts';
+import type { Generation, Repositories, StoredRepository } from './repositories.ts';
 
 export interface ServeParts {
   readonly repositories: Repositories;
@@ -51,13 +51,18 @@ async function metadata({ repositories }: ServeParts, { generations }: StoredRep
 
 async function target({ repositories, manifests }: ServeParts, { generations }: StoredRepository, hash: string): Promise<Buffer | undefined> {
   if (generations.some((generation) => generation.bundle === hash)) return repositories.content(hash);
-  return generations.some((generation) => generation.manifests.includes(hash)) ? manifests.get(hash) : undefined;
+  return generations.some((generation) => manifestsOf(generation).includes(hash)) ? manifests.get(hash) : undefined;
 }
 
 async function chunk({ index, chunks }: ServeParts, identity: Identity, repository: StoredRepository, hash: string): Promise<Buffer | undefined> {
-  for (const manifest of new Set(repository.generations.flatMap((generation) => generation.manifests))) {
+  for (const manifest of new Set(repository.generations.flatMap(manifestsOf))) {
     const known = await index.chunks(manifest);
     if (mayFetch(identity, { scope: repository, has: (name) => known.has(name) }, hash)) return chunks.get(hash);
   }
   return undefined;
+}
+
+/** Of releases and patches. */
+function manifestsOf({ manifests, patches = [] }: Generation): readonly string[] {
+  return [...manifests, ...patches];
 }

@@ -16,11 +16,13 @@ type After = MovedRows<BundleMoved, DeviceMoved, SiteMoved>;
  */
 export function confirmedBytes(before: Before, confirmation: Confirmation): After {
   const { customer, site, group, device, application, version, sequence, result, counter, at } = confirmation;
-  const { gateway, peer, own } = confirmation.sources ?? { gateway: 0, peer: 0, own: 0 };
+  const { gateway, peer, own, patch = 0 } = confirmation.sources ?? { gateway: 0, peer: 0, own: 0 };
   const add = (was: Moved | undefined): Moved => ({
     gateway: sum(was?.gateway, gateway),
     peer: sum(was?.peer, peer),
     own: sum(was?.own, own),
+    // Absent until there is some, so that rows of before stay what they were.
+    ...(was?.patch === undefined && patch === 0 ? {} : { patch: sum(was?.patch, patch) }),
     confirmations: sum(was?.confirmations, 1),
   });
   const newest = before.device === undefined || counter > before.device.counter ? { site, group, sequence, result, counter, at } : newestOf(before.device);

@@ -77,6 +77,8 @@ export interface Moved {
   readonly gateway: number;
   readonly peer: number;
   readonly own: number;
+  /** What patches made beyond their own bytes; absent: nothing. */
+  readonly patch?: number;
   /** How many confirmations are summed up here. */
   readonly confirmations: number;
 }

@@ -168,6 +168,26 @@ export const METADATA_REQUEST_TIMEOUT = 30 * SECOND;
 
 /** Bytes of a changed file that a patch is made for: both versions are in memory meanwhile. Larger ones travel as chunks. */
 export const MAX_PATCH_FILE = 1024 * MiB;
+/** Bytes of a patch's own manifest: it lists some thousand chunks at most. */
+export const MAX_PATCH_MANIFEST = 1 * MiB;
+/** Patches for one release in one bundle: a group that runs more different releases than that gets whole chunks. */
+export const MAX_RELEASE_PATCHES = 4;
+/** Bytes that a patch may have, as a share of what the release's chunks have that stand in none of the old ones: what saves less is not worth the work. */
+export const PATCH_WORTH = 0.7;
+/** Bytes of both releases together beyond which no patch is made: it would keep a core busy for minutes. */
+export const MAX_PATCHED_BYTES = 2048 * MiB;
+/** Milliseconds that a patch may take to be made. */
+export const PATCH_MAKE_TIMEOUT = 10 * MINUTE;
+/** Milliseconds that a group's bundle waits for its patches; then it goes without. */
+export const PATCH_WAIT = 60 * SECOND;
+/** Patches that wait to be made; what comes beyond is not made. */
+export const MAX_QUEUED_PATCHES = 64;
+/** Chunks on their way between a thread that makes or expands a patch and the one that writes them. */
+export const PATCH_WINDOW = 4;
+/** Bytes of free memory without which a device does not expand a patch: what applyPatch may need, and a thread. */
+export const PATCH_MEMORY = 192 * MiB;
+/** Milliseconds after which an expansion on a slow device is given up: whole chunks would have come in that time. */
+export const PATCH_EXPAND_TIMEOUT = 15 * MINUTE;
 /** Operations of one file in a patch: 24 bytes each at the device. */
 export const MAX_PATCH_OPERATIONS = 1_000_000;
 /** Bytes of one frame of a patch, the unit in which a device reads it. */

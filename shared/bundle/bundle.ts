@@ -9,6 +9,8 @@ import {
   MAX_CA_GENERATION,
   MAX_CONTENT_KEYS,
   MAX_MANIFEST,
+  MAX_PATCH_MANIFEST,
+  MAX_RELEASE_PATCHES,
 } from '../base/limits.ts';
 import { canonicalJson } from './canonical.ts';
 import { checkShape, HashText, IdText, parseJson, VersionText } from './strict-json.ts';
@@ -57,6 +59,19 @@ export interface BundleRelease {
   readonly allowDowngrade: boolean;
   /** Of an encrypted release: the content keys that its manifest names, in that order, each wrapped under the group key, in base64. */
   readonly keys?: readonly string[] | undefined;
+  /**
+   * Patches that make this release of others: present where all devices of the group had one of these when it was assigned, so that a gateway fetches the
+   * patches, and the release's own chunks only when a device asks for them. They need no trust: docs/patch-format.md.
+   */
+  readonly patches?: readonly BundlePatch[] | undefined;
+}
+export interface BundlePatch {
+  /** Manifest hash of the release that it is applied to. */
+  readonly from: string;
+  /** sha256 of the patch's own manifest: its one file is the patch. */
+  readonly manifest: string;
+  /** Bytes of that manifest. */
+  readonly size: number;
 }
 
 /** As in a bundle, and on the provider's log. */
@@ -81,6 +96,11 @@ const BundleShape = z.strictObject({
         size: z.int().min(1).max(MAX_MANIFEST),
         allowDowngrade: z.boolean(),
         keys: z.array(WrappedKeyText).min(1).max(MAX_CONTENT_KEYS).optional(),
+        patches: z
+          .array(z.strictObject({ from: HashText, manifest: HashText, size: z.int().min(1).max(MAX_PATCH_MANIFEST) }))
+          .min(1)
+          .max(MAX_RELEASE_PATCHES)
+          .optional(),
       }),
     )
     .max(MAX_BUNDLE_RELEASES),
@@ -118,6 +138,11 @@ function checkBundle(bundle: Bundle): void {
     if (applications.has(application)) throw new WardcastError('BUNDLE_INVALID', `The bundle names two releases of ${application}`);
     applications.add(application);
   }
+  for (const { application, manifest, patches = [] } of bundle.releases) {
+    const from = new Set(patches.map((patch) => patch.from));
+    if (from.size !== patches.length || from.has(manifest))
+      throw new WardcastError('BUNDLE_INVALID', `The bundle names patches for ${application} that are of the same release`);
+  }
   if ((bundle.groupKey !== undefined) !== bundle.releases.some(({ keys }) => keys !== undefined))
     throw new WardcastError('BUNDLE_INVALID', 'The bundle names a group key without wrapped content keys, or these without it');
   const withdrawn = new Set<string>();
@@ -150,11 +175,15 @@ function checkRevoked(bundle: Bundle): void {
 function sorted(bundle: Bundle): Bundle {
   return {
     ...bundle,
-    releases: [...bundle.releases].sort(byApplication),
+    releases: bundle.releases.map(inOrder).sort(byApplication),
     withdrawn: [...bundle.withdrawn].sort(byApplication),
     // Absent keys, not undefined ones: canonical JSON knows no undefined.
     ...(bundle.revoked === undefined ? {} : { revoked: [...bundle.revoked].sort((a, b) => compare(a.identity, b.identity)) }),
   };
+}
+
+function inOrder(release: BundleRelease): BundleRelease {
+  return release.patches === undefined ? release : { ...release, patches: [...release.patches].sort((a, b) => compare(a.from, b.from)) };
 }
 
 interface Named {

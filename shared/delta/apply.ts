@@ -23,6 +23,8 @@ export interface ApplyOptions {
    * the same content only the first does. */
   readonly write: (index: number, bytes: Uint8Array) => Promise<void> | void;
   readonly signal?: AbortSignal;
+  /** Files that are as the old ones are, and that nobody needs, are passed over; absent: all are given. */
+  readonly needed?: (index: number) => boolean;
 }
 
 /**
@@ -31,10 +33,10 @@ export interface ApplyOptions {
  * with the manifest's hashes, since a damaged old file gives wrong bytes without an error.
  * @throws PATCH_WRONG_BASE when it was made for other files, PATCH_INVALID and LIMIT_EXCEEDED when it is malformed, ABORTED, and what readers and `write` throw
  */
-export async function applyPatch({ patch, old, files, write, signal }: ApplyOptions): Promise<void> {
+export async function applyPatch({ patch, old, files, write, signal, needed = () => true }: ApplyOptions): Promise<void> {
   const reader = new PatchReader(patch);
   try {
-    const applier = new Applier(reader, new OldTree(old), write, signal);
+    const applier = new Applier(reader, new OldTree(old), write, signal, needed);
     await applier.all(files);
   } finally {
     await reader.close();
@@ -47,6 +49,7 @@ class Applier {
   readonly #oldWindow: OldWindow;
   readonly #write: ApplyOptions['write'];
   readonly #signal: AbortSignal | undefined;
+  readonly #needed: (index: number) => boolean;
   readonly #decoder = new ArithmeticDecoder();
   readonly #codec = new TreeCodec(this.#decoder);
   readonly #window = new Window();
@@ -54,12 +57,13 @@ class Applier {
   readonly #neighbours = new Uint8Array(2 * NEIGHBOURS);
   #expected = 0;
 
-  constructor(reader: PatchReader, old: OldTree, write: ApplyOptions['write'], signal: AbortSignal | undefined) {
+  constructor(reader: PatchReader, old: OldTree, write: ApplyOptions['write'], signal: AbortSignal | undefined, needed: (index: number) => boolean) {
     this.#reader = reader;
     this.#old = old;
     this.#oldWindow = new OldWindow(old);
     this.#write = write;
     this.#signal = signal;
+    this.#needed = needed;
   }
 
   async all(files: readonly NewFile[]): Promise<void> {
@@ -85,7 +89,7 @@ class Applier {
       this.#expected = base + 1;
       if (codec.codeIdentical(false)) {
         if (before.size !== size) throw invalid('a file it calls unchanged has another size');
-        await this.#copyWhole(index, base, size);
+        if (this.#needed(index)) await this.#copyWhole(index, base, size);
         await this.#frameEnd();
         return;
       }

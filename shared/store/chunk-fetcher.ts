@@ -2,8 +2,8 @@ import { each } from '../base/each.ts';
 import { FETCH_CONCURRENCY } from '../base/limits.ts';
 import type { CallOptions, ChunkSource } from './chunk-source.ts';
 
-/** What a chunk came from: a release that stood on the device already, another device of the group, or the gateway. */
-export type ChunkOrigin = 'own' | 'peer' | 'gateway';
+/** What a chunk came from: a release that stood on the device already, another device of the group, the gateway, or a patch that made it of an old release. */
+export type ChunkOrigin = 'own' | 'peer' | 'gateway' | 'patch';
 
 /** Takes a verified chunk, and resolves when it is written. What it throws ends the fetch. */
 export type Deliver = (hash: string, bytes: Buffer, from: ChunkOrigin) => Promise<void>;

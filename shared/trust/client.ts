@@ -4,7 +4,7 @@ import { type Log, silentLog } from '../base/log.ts';
 import { parseBundle } from '../bundle/bundle.ts';
 import { canonicalJson } from '../bundle/canonical.ts';
 import type { Manifest } from '../bundle/manifest.ts';
-import { type ContentOptions, type GroupView, manifestFor, type TargetLookup, type VerifiedContent, verifyContent } from './group-view.ts';
+import { type ContentOptions, type GroupView, manifestFor, patchesOf, patchFor, type TargetLookup, type VerifiedContent, verifyContent } from './group-view.ts';
 import { inspectMetadata } from './inspect.ts';
 import { groupPolicy } from './metadata-policy.ts';
 import type { MetadataSource } from './metadata-source.ts';
@@ -68,8 +68,8 @@ async function refresh(options: RefreshOptions): Promise<GroupView> {
 }
 
 function contentOptions(options: RefreshOptions, store: TrustStore): Omit<ContentOptions, 'lookup'> {
-  const { scope, source, signal, highest = 0 } = options;
-  return { scope, source, signal, highest, stored: (hash) => store.object(hash) };
+  const { scope, source, signal, highest = 0, log } = options;
+  return { scope, source, signal, highest, log, stored: (hash) => store.object(hash) };
 }
 
 function lookupIn(find: TargetSearch): TargetLookup {
@@ -81,7 +81,11 @@ function lookupIn(find: TargetSearch): TargetLookup {
 }
 
 function viewOf(trusted: Trusted, content: VerifiedContent): NonNullable<TrustState['view']> {
-  return { metadata: hashes(metadataOf(trusted, content)), bundle: content.bundleHash, manifests: [...content.manifests.keys()].sort() };
+  return {
+    metadata: hashes(metadataOf(trusted, content)),
+    bundle: content.bundleHash,
+    manifests: [...content.manifests.keys(), ...content.patches.keys()].sort(),
+  };
 }
 
 /** All metadata that a client starting from any known root needs for this content. */
@@ -123,7 +127,12 @@ async function load(directory: string, scope: Scope, log: Log): Promise<GroupVie
     if (bytes === undefined) return undefined;
     manifests.set(release.manifest, manifestFor(release, bytes));
   }
-  return toView({ bundle, bundleHash: state.view.bundle, manifests, targets }, metadata);
+  const patches = new Map<string, Manifest>();
+  for (const { release, patch } of patchesOf(bundle)) {
+    const bytes = targets.get(patch.manifest);
+    if (bytes !== undefined) patches.set(patch.manifest, patchFor(release, bytes));
+  }
+  return toView({ bundle, bundleHash: state.view.bundle, manifests, patches, targets }, metadata);
 }
 
 async function readAll(store: TrustStore, entries: readonly (readonly [string, string])[]): Promise<Map<string, Buffer> | undefined> {

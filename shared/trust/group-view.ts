@@ -1,7 +1,8 @@
-import { isWardcastError, WardcastError } from '../base/errors.ts';
+import { type ErrorCode, isWardcastError, WardcastError } from '../base/errors.ts';
 import { type Scope, sameScope, scopePath } from '../base/identity.ts';
 import { MAX_BUNDLE } from '../base/limits.ts';
-import { type Bundle, type BundleRelease, parseBundle } from '../bundle/bundle.ts';
+import type { Log } from '../base/log.ts';
+import { type Bundle, type BundlePatch, type BundleRelease, parseBundle } from '../bundle/bundle.ts';
 import { sha256 } from '../bundle/digest.ts';
 import { type Manifest, parseManifest } from '../bundle/manifest.ts';
 import type { MetadataSource } from './metadata-source.ts';
@@ -14,13 +15,15 @@ export interface GroupView {
   readonly timestampVersion: number;
   /** By manifest hash: one per release of the bundle. */
   readonly manifests: ReadonlyMap<string, Manifest>;
+  /** By manifest hash: the patches that its releases name, as far as they could be had and make sense. */
+  readonly patches: ReadonlyMap<string, Manifest>;
   /** Every raw metadata file of this view by name, with all known versions of root: enough to serve it on. */
   readonly metadata: ReadonlyMap<string, Buffer>;
   /** The raw bundle and manifests by sha256. */
   readonly targets: ReadonlyMap<string, Buffer>;
 }
 
-export type VerifiedContent = Pick<GroupView, 'bundle' | 'bundleHash' | 'manifests' | 'targets'>;
+export type VerifiedContent = Pick<GroupView, 'bundle' | 'bundleHash' | 'manifests' | 'patches' | 'targets'>;
 
 /** What signed metadata says about a target file; undefined when no role lists it. */
 export type TargetLookup = (path: string) => Promise<{ readonly sha256: string; readonly length: number } | undefined>;
@@ -34,6 +37,7 @@ export interface ContentOptions {
   readonly signal: AbortSignal | undefined;
   /** The highest bundle sequence the caller has ever accepted. */
   readonly highest: number;
+  readonly log: Log;
 }
 
 /**
@@ -61,7 +65,35 @@ export async function verifyContent(options: ContentOptions): Promise<VerifiedCo
     targets.set(release.manifest, bytes);
     manifests.set(release.manifest, manifestFor(release, bytes));
   }
-  return { bundle, bundleHash: target.sha256, manifests, targets };
+  const patches = new Map<string, Manifest>();
+  for (const { release, patch } of patchesOf(bundle)) {
+    try {
+      const bytes = await obtain(options, patch.manifest, patch.size, `patch of ${release.application} ${release.version}`);
+      patches.set(patch.manifest, patchFor(release, bytes));
+      targets.set(patch.manifest, bytes);
+    } catch (error) {
+      // A help that is not needed: without it whole chunks are fetched.
+      if (!isWardcastError(error) || !UNUSABLE.has(error.code)) throw error;
+      options.log.warn('trust.patch-unusable', { application: release.application, version: release.version, patch: patch.manifest, error });
+    }
+  }
+  return { bundle, bundleHash: target.sha256, manifests, patches, targets };
+}
+
+/** What says that one file is not what it should be, as opposed to a source that cannot be reached. */
+const UNUSABLE: ReadonlySet<ErrorCode> = new Set([
+  'METADATA_MISSING',
+  'METADATA_UNTRUSTED',
+  'HASH_MISMATCH',
+  'LIMIT_EXCEEDED',
+  'MANIFEST_INVALID',
+  'PATH_UNSAFE',
+  'PATH_COLLISION',
+]);
+
+/** All patches that a bundle names. */
+export function patchesOf(bundle: Bundle): { readonly release: BundleRelease; readonly patch: BundlePatch }[] {
+  return bundle.releases.flatMap((release) => (release.patches ?? []).map((patch) => ({ release, patch })));
 }
 
 /** The assignment names the release, but only its vendor's role says that it is one. */
@@ -83,6 +115,14 @@ export function manifestFor(release: BundleRelease, bytes: Buffer): Manifest {
       `The manifest of ${release.application} ${release.version} says that it is ${manifest.application} ${manifest.version}`,
     );
   }
+  return manifest;
+}
+
+/** A patch's own manifest: one file. @throws METADATA_UNTRUSTED, MANIFEST_INVALID … */
+export function patchFor(release: BundleRelease, bytes: Buffer): Manifest {
+  const manifest = manifestFor(release, bytes);
+  if (manifest.files.length !== 1 || manifest.links.length !== 0 || Object.keys(manifest.hooks).length !== 0)
+    throw new WardcastError('MANIFEST_INVALID', `The patch for ${release.application} ${release.version} is more than one file`);
   return manifest;
 }
 

@@ -120,7 +120,7 @@ export const Confirmation = z
     /** What runs now, healthy; null: nothing. */
     running: Running.nullable(),
     /** Bytes by source, of this installation. */
-    sources: z.strictObject({ gateway: Count, peer: Count, own: Count }).optional(),
+    sources: z.strictObject({ gateway: Count, peer: Count, own: Count, patch: Count.optional() }).optional(),
   })
   .meta({ id: 'Confirmation' });
 /** All that runs on the device: told at every connect, so that the database heals. */
@@ -231,7 +231,7 @@ export type Refused = z.infer<typeof Refused>;
 
 // ── progress ────────────────────────────────────────────────────────────────────────────────────────────
 /** Bytes of content by where they came from. */
-export const Sources = z.strictObject({ line: Count, gateway: Count, peer: Count, own: Count });
+export const Sources = z.strictObject({ line: Count, gateway: Count, peer: Count, own: Count, patch: Count.default(0) });
 export const PHASES = ['relaying', 'relayed', 'fetching', 'staged', 'activating', 'checking', 'done', 'failed'] as const;
 /** device → gateway → provider, and gateway → provider. Lossy, for people. */
 export const Progress = z

@@ -53,7 +53,7 @@ export const StatusRow = z.strictObject({
   at: Time.nullable(),
 });
 /** Bytes of content by where devices had them from, as their signed confirmations say. */
-const Had = { gateway: Count, peer: Count, own: Count };
+const Had = { gateway: Count, peer: Count, own: Count, patch: Count.default(0) };
 /** One release on one device: all its confirmations about it summed up, and the newest of them. */
 export const InstallationRow = z.strictObject({
   customer: Id,

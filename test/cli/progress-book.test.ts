@@ -16,7 +16,7 @@ function event(change: Partial<EventBody<'progress'>>): EventBody<'progress'> {
     phase: 'fetching',
     total: 1000,
     done: 0,
-    sources: { line: 0, gateway: 0, peer: 0, own: 0 },
+    sources: { line: 0, gateway: 0, peer: 0, own: 0, patch: 0 },
     ...change,
   };
 }
@@ -38,17 +38,22 @@ it('keeps jobs apart by device, application and bundle', () => {
 });
 
 it('says where the bytes came from', () => {
-  const { job } = new ProgressBook().add(event({ done: 400, sources: { line: 0, gateway: 150, peer: 0, own: 250 } }));
+  const { job } = new ProgressBook().add(event({ done: 400, sources: { line: 0, gateway: 150, peer: 0, own: 250, patch: 0 } }));
   expect(progressLine(job)).toBe(' 40%  fetching    acme/north/ct ct-1 viewer 2.0.0  gateway 150 B (38 %), own files 250 B (62 %)');
 });
 
 it('sums a bundle up over its gateway and its devices', () => {
   const book = new ProgressBook();
-  const { device: _, application: __, version: ___, ...relay } = event({ phase: 'relayed', done: 1000, sources: { line: 1000, gateway: 0, peer: 0, own: 0 } });
+  const {
+    device: _,
+    application: __,
+    version: ___,
+    ...relay
+  } = event({ phase: 'relayed', done: 1000, sources: { line: 1000, gateway: 0, peer: 0, own: 0, patch: 0 } });
   book.add(relay);
-  book.add(event({ device: 'ct-2', phase: 'done', done: 1000, sources: { line: 0, gateway: 100, peer: 800, own: 100 } }));
-  book.add(event({ sequence: 4, phase: 'done', done: 9, sources: { line: 0, gateway: 9, peer: 0, own: 0 } }));
-  const { job } = book.add(event({ phase: 'done', done: 1000, sources: { line: 0, gateway: 900, peer: 100, own: 0 } }));
+  book.add(event({ device: 'ct-2', phase: 'done', done: 1000, sources: { line: 0, gateway: 100, peer: 800, own: 100, patch: 0 } }));
+  book.add(event({ sequence: 4, phase: 'done', done: 9, sources: { line: 0, gateway: 9, peer: 0, own: 0, patch: 0 } }));
+  const { job } = book.add(event({ phase: 'done', done: 1000, sources: { line: 0, gateway: 900, peer: 100, own: 0, patch: 0 } }));
   expect(bundleLine(book.bundle(job))).toBe(
     '      bundle      acme/north/ct bundle 3, 2 devices  line 1.0 kB, gateway 1.0 kB (50 %), peers 900 B (45 %), own files 100 B (5 %)',
   );

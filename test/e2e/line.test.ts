@@ -62,6 +62,7 @@ describe('the line', () => {
       gateway: bundles.reduce((sum, row) => sum + row.gateway, 0),
       peer: bundles.reduce((sum, row) => sum + row.peer, 0),
       own: bundles.reduce((sum, row) => sum + row.own, 0),
+      patch: bundles.reduce((sum, row) => sum + row.patch, 0),
     });
   });
 

@@ -33,7 +33,7 @@ test('where the bytes of a bundle came from is in status, trace and metrics: wha
   await expect.poll(async () => (await ops.call('status', {})).sites[0]?.groups[0]?.sequence, { timeout: 30_000 }).toBe(1);
   const place = { customer: 'acme', site: 'north', group: 'ct', sequence: 1 };
   expect((await ops.call('status', {})).bundles).toEqual([
-    { ...place, line: null, sent: null, confirmations: 0, gateway: 0, peer: 0, own: 0, lacked: 0, copies: null },
+    { ...place, line: null, sent: null, confirmations: 0, gateway: 0, peer: 0, own: 0, patch: 0, lacked: 0, copies: null },
   ]);
 
   const said = (counter: number, gatewayBytes: number, peer: number): ReturnType<typeof confirmation> =>
@@ -42,7 +42,8 @@ test('where the bytes of a bundle came from is in status, trace and metrics: wha
   await gateway.state(first, vendor.credentials('ct-1'));
   // The same words again are on the log already: no byte counts twice.
   await gateway.state(first, vendor.credentials('ct-1'));
-  await gateway.state({ ...said(1, 44_000, 56_000), device: 'ct-2' }, vendor.credentials('ct-2'));
+  const patched = { gateway: 44_000, peer: 56_000, own: 0, patch: 700_000 };
+  await gateway.state({ ...said(1, 0, 0), device: 'ct-2', sources: patched }, vendor.credentials('ct-2'));
   await gateway.say('seen', {
     devices: [],
     line: { received: 101_000, unique: 100_000 },
@@ -52,13 +53,16 @@ test('where the bytes of a bundle came from is in status, trace and metrics: wha
   await expect.poll(async () => (await ops.call('status', {})).sites[0]?.sent).toBe(105_000);
   const status = await ops.call('status', {});
   expect(status.bundles).toEqual([
-    { ...place, line: 100_000, sent: 105_000, confirmations: 2, gateway: 104_000, peer: 96_000, own: 0, lacked: 100_000, copies: 1.05 },
+    { ...place, line: 100_000, sent: 105_000, confirmations: 2, gateway: 104_000, peer: 96_000, own: 0, patch: 700_000, lacked: 100_000, copies: 1.05 },
   ]);
-  expect(status.sites).toMatchObject([{ had: { gateway: 104_000, peer: 96_000, own: 0 }, copies: 1.05 }]);
+  expect(status.sites).toMatchObject([{ had: { gateway: 104_000, peer: 96_000, own: 0, patch: 700_000 }, copies: 1.05 }]);
 
   const installation = { customer: 'acme', site: 'north', group: 'ct', device: 'ct-1', application: 'viewer', version: '1.0.0', sequence: 1 };
   const trace = await ops.call('trace', { application: 'viewer', version: '1.0.0' });
-  expect(trace.installations).toMatchObject([{ ...installation, gateway: 60_000, peer: 40_000, own: 0, confirmations: 1 }, { device: 'ct-2' }]);
+  expect(trace.installations).toMatchObject([
+    { ...installation, gateway: 60_000, peer: 40_000, own: 0, patch: 0, confirmations: 1 },
+    { device: 'ct-2', patch: 700_000 },
+  ]);
   const device = await ops.call('trace.device', { device: 'ct-1' });
   expect(device.installations).toEqual(trace.installations.slice(0, 1));
   expect(device.entries.map((entry) => entry.change.type)).toEqual(['statement']);
@@ -71,6 +75,7 @@ test('where the bytes of a bundle came from is in status, trace and metrics: wha
     { labels: { ...site, source: 'gateway' }, value: 104_000 },
     { labels: { ...site, source: 'peer' }, value: 96_000 },
     { labels: { ...site, source: 'own' }, value: 0 },
+    { labels: { ...site, source: 'patch' }, value: 700_000 },
   ]);
   expect(samples.get('wardcast_line_unique_bytes_total')).toEqual([{ labels: site, value: 100_000 }]);
   expect(samples.get('wardcast_confirmations_total')).toEqual([{ labels: { result: 'installed' }, value: 2 }]);

@@ -75,7 +75,7 @@ export class Vendor {
     return { ...signed, role: await readFile(signed.roleFile), workspace, contentKeys };
   }
 
-  async inProcess(data: string, log: Log = silentLog, metrics?: { host: string; port: number }): Promise<Provider> {
+  async inProcess(data: string, log: Log = silentLog, metrics?: { host: string; port: number }, patches = false): Promise<Provider> {
     return startProvider({
       data,
       trust: this.layout.metadata,
@@ -83,6 +83,7 @@ export class Vendor {
       credentials: this.credentials('provider'),
       listen: { host: '127.0.0.1', port: 0 },
       metrics,
+      patches,
       clock: systemClock,
       log,
     });

@@ -199,6 +199,7 @@ export class ScriptedGateway {
       read: async (identity, { group, kind, name }) => (identity.role === 'device' && identity.group === group ? this.#read(group, kind, name) : undefined),
     });
     this.#seeder = new Seeder({
+      lacking: () => undefined,
       find: (device, manifest) => entitledChunks(device, this.#bundle(device), manifest),
       rate: () => Number.POSITIVE_INFINITY,
       sent: () => undefined,

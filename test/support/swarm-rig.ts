@@ -44,6 +44,7 @@ export class SeedingGateway {
 
   private constructor() {
     this.#seeder = new Seeder({
+      lacking: () => undefined,
       find: (device, manifest) => entitledChunks(device, sameScope(device, this.bundle.scope) ? this.bundle : undefined, manifest),
       rate: () => Number.POSITIVE_INFINITY,
       sent: () => undefined,

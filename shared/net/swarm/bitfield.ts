@@ -79,6 +79,11 @@ export class Bitfield {
     }
   }
 
+  /** The indexes that are not there, in order. */
+  *missing(): Generator<number> {
+    for (let index = 0; index < this.length; index++) if (!this.has(index)) yield index;
+  }
+
   #byte(index: number): number {
     const byte = Number.isInteger(index) && index >= 0 && index < this.length ? this.#bytes[index >> 3] : undefined;
     if (byte === undefined) throw new WardcastError('PROTOCOL_VIOLATION', `There is no chunk ${index}; there are ${this.length}`);

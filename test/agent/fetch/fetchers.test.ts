@@ -85,7 +85,7 @@ describe('own first', () => {
     await first.fetch(wanted, deliver);
     expect(came.size).toBe(wanted.size);
     expect(asked).toEqual([there]);
-    expect(first.bytes()).toEqual({ own: sizeOf(here), gateway: sizeOf(there.slice(0, 1)), peer: sizeOf(there.slice(1)) });
+    expect(first.bytes()).toEqual({ own: sizeOf(here), gateway: sizeOf(there.slice(0, 1)), peer: sizeOf(there.slice(1)), patch: 0 });
   });
 
   it('fetches what an old release no longer holds as it should', async () => {
@@ -104,7 +104,7 @@ describe('own first', () => {
   it('asks nobody when everything is here', async () => {
     const first = new OwnFirst(await sourceOf(made), { fetch: () => Promise.reject(new Error('asked')) });
     await first.fetch(wanted, collector().deliver);
-    expect(first.bytes()).toEqual({ own: sizeOf([...wanted.keys()]), peer: 0, gateway: 0 });
+    expect(first.bytes()).toEqual({ own: sizeOf([...wanted.keys()]), peer: 0, gateway: 0, patch: 0 });
   });
 });
 

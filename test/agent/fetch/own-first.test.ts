@@ -50,7 +50,7 @@ describe('own releases first', () => {
     for (const [hash, bytes] of made.chunks) expect(got.get(hash)?.equals(bytes)).toBe(true);
     expect(calls).toEqual([[...wanted.keys()].filter((hash) => hash !== first && hash !== second)]);
     const mine = (wanted.get(first) ?? 0) + (wanted.get(second) ?? 0);
-    expect(fetcher.bytes()).toEqual({ own: mine, peer: 0, gateway: total - mine });
+    expect(fetcher.bytes()).toEqual({ own: mine, peer: 0, gateway: total - mine, patch: 0 });
   });
 
   it('ask nobody when they hold all', async () => {

@@ -14,7 +14,7 @@ const blank: JournalEntry = {
   state: 'staging',
   starts: 0,
   previous: null,
-  sources: { gateway: 0, peer: 0, own: 0 },
+  sources: { gateway: 0, peer: 0, own: 0, patch: 0 },
   reason: null,
   confirmation: null,
 };
@@ -29,27 +29,27 @@ it('notes a step’s worth of bytes, one note at a time, and the rest when it en
   };
   const kept = new KeptSources({ journal: { put }, log: silentLog, entry: () => ({ ...blank, sources }) });
   const had = (gateway: number, own: number): void => {
-    sources = { gateway, peer: 0, own };
+    sources = { gateway, peer: 0, own, patch: 0 };
     kept.grew();
   };
   had(SOURCES_STEP - 1, 0);
   expect(notes).toEqual([]);
   had(SOURCES_STEP - 1, 1);
   had(5 * SOURCES_STEP, 1);
-  expect(notes).toEqual([{ gateway: SOURCES_STEP - 1, peer: 0, own: 1 }]);
+  expect(notes).toEqual([{ gateway: SOURCES_STEP - 1, peer: 0, own: 1, patch: 0 }]);
   gate.resolve();
   gate = Promise.withResolvers();
   gate.resolve();
   await kept.settle();
   await kept.settle();
-  expect(notes.slice(1)).toEqual([{ gateway: 5 * SOURCES_STEP, peer: 0, own: 1 }]);
+  expect(notes.slice(1)).toEqual([{ gateway: 5 * SOURCES_STEP, peer: 0, own: 1, patch: 0 }]);
 });
 
 it('a disk that does not take the note stops no installation', async () => {
   const log = new RecordingLog();
   const put = (): Promise<void> => Promise.reject(new WardcastError('STORAGE_FAILED', 'full'));
   let gateway = 0;
-  const kept = new KeptSources({ journal: { put }, log, entry: () => ({ ...blank, sources: { gateway, peer: 0, own: 0 } }) });
+  const kept = new KeptSources({ journal: { put }, log, entry: () => ({ ...blank, sources: { gateway, peer: 0, own: 0, patch: 0 } }) });
   gateway = SOURCES_STEP;
   kept.grew();
   await kept.settle();

@@ -66,7 +66,11 @@ class Device {
       report: (confirmation) => fuse.step('outbox', async () => void this.outbox.set(confirmation.counter, confirmation)),
     };
     const journal = new Journal(tables);
-    const supply = async () => ({ chunks: await fetcherOf(one, two, ill), bytes: () => ({ gateway: 0, peer: 0, own: 0 }), staged: () => () => undefined });
+    const supply = async () => ({
+      chunks: await fetcherOf(one, two, ill),
+      bytes: () => ({ gateway: 0, peer: 0, own: 0, patch: 0 }),
+      staged: () => () => undefined,
+    });
     return { installer: new Installer({ handler, journal, reporter, log: silentLog, supply }), handler, journal };
   }
 
@@ -190,7 +194,7 @@ describe('a power cut', () => {
       journal,
       log: silentLog,
       reporter: { compose: () => Promise.reject(new Error('nothing to say')), report: async () => undefined },
-      supply: async () => ({ chunks, bytes: () => ({ gateway: 0, peer: 0, own: 0 }), staged: () => () => undefined }),
+      supply: async () => ({ chunks, bytes: () => ({ gateway: 0, peer: 0, own: 0, patch: 0 }), staged: () => () => undefined }),
       onProgress: ({ phase }) => {
         if (phase === 'checking') setTimeout(() => stop.abort(new Error('stop')), 50);
       },

@@ -21,6 +21,7 @@ function viewOf(...releases: readonly MadeRelease[]): GroupView {
     bundleHash: '0'.repeat(64),
     timestampVersion: 1,
     manifests: new Map(releases.map(({ manifestHash, manifest }) => [manifestHash, manifest])),
+    patches: new Map(),
     metadata: new Map([['timestamp.json', Buffer.from(JSON.stringify({ signed: { expires: '2026-02-15T00:00:00Z', version: 1 } }))]]),
     targets: new Map(releases.map(({ manifestHash, bytes }) => [manifestHash, bytes])),
   };

@@ -57,6 +57,7 @@ async function scene(options: Parameters<typeof BrokerRig.open>[1] = {}): Promis
         bundleHash: '',
         timestampVersion: 0,
         manifests: new Map(),
+        patches: new Map(),
         metadata: new Map(),
         targets: new Map(),
       },

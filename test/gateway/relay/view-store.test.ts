@@ -23,6 +23,7 @@ function view(sequence: number, content: string): CompleteView {
     bundleHash: sha256(bytes),
     timestampVersion: sequence,
     manifests: new Map([[release.hash, release.manifest]]),
+    patches: new Map(),
     metadata: new Map([['timestamp.json', Buffer.from(`timestamp ${sequence}`)]]),
     targets: new Map([
       [sha256(bytes), bytes],

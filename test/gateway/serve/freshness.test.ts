@@ -34,6 +34,7 @@ it('a gateway that heard nothing for as long as a list of the revoked is good gi
       bundleHash: hash,
       timestampVersion: version,
       manifests: new Map([[release.manifestHash, release.manifest]]),
+      patches: new Map(),
       metadata: new Map([['timestamp.json', timestamp]]),
       targets: new Map(),
     });

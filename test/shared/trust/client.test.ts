@@ -8,6 +8,7 @@ import { sha256 } from '../../../shared/bundle/digest.ts';
 import { printManifest } from '../../../shared/bundle/manifest.ts';
 import { type GroupView, loadGroupView, type RefreshOptions, refreshGroupView } from '../../../shared/trust/client.ts';
 import { signAssignment, signSnapshot, signTimestamp } from '../../../shared/trust/sign.ts';
+import { RecordingLog } from '../../support/recording-log.ts';
 import { temporaryDirectory } from '../../support/temporary-directory.ts';
 import { FAR, OTHER, ROOT_KEYS, SCOPE, TestSource, testKey, testManifest, Vendor } from './fixture.ts';
 
@@ -44,6 +45,29 @@ describe('refreshing the view of a group', () => {
     );
     expect([...view.targets.keys()].sort()).toEqual([view.bundleHash, viewer.manifest, editor.manifest].sort());
     for (const [hash, bytes] of view.targets) expect(sha256(bytes)).toBe(hash);
+  });
+
+  it('gives the patches that the bundle names, again from its disk, and does without those that cannot be had or are no patches', async () => {
+    const vendor = new Vendor();
+    const viewer = vendor.release('viewer', '1.0.0');
+    const files = (content: string): Buffer => printManifest({ ...testManifest('viewer', '1.0.0', content) });
+    const patch = printManifest(testManifest('viewer', '1.0.0', 'patch'));
+    const stranger = printManifest(testManifest('editor', '1.0.0', 'patch'));
+    const lost = files('lost');
+    const from = (n: number): string => n.toString(16).repeat(64);
+    const patches = [patch, stranger, lost].map((bytes, n) => ({ from: from(n), manifest: sha256(bytes), size: bytes.length }));
+    const source = vendor.repository({ releases: [{ ...viewer, patches }] });
+    for (const bytes of [patch, stranger]) source.targets.set(sha256(bytes), bytes);
+    const log = new RecordingLog();
+    const rig = await device(vendor, { log });
+    const view = await rig.refresh(source);
+    expect([...view.patches.keys()]).toEqual([sha256(patch)]);
+    expect(log.all('trust.patch-unusable').map(({ error }) => error)).toEqual([
+      expect.objectContaining({ code: 'METADATA_UNTRUSTED' }),
+      expect.objectContaining({ code: 'METADATA_MISSING' }),
+    ]);
+    expect(await rig.load()).toEqual(view);
+    expect(view.targets.has(sha256(patch))).toBe(true);
   });
 
   it('can be repeated: a device that trusts only its factory root gets the same from a gateway that serves its own view on', async () => {
