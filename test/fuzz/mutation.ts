@@ -144,11 +144,12 @@ export function bendJson(root: unknown, change: JsonEdit): unknown {
   const slots: Slot[] = [];
   collect(root, slots);
   const slot = slots[change.node % Math.max(1, slots.length)];
-  if (slot === undefined) return change.do === 'set' ? change.with : root;
+  // A copy, or later changes would reach into the arbitrary's own values, and into themselves.
+  if (slot === undefined) return change.do === 'set' ? structuredClone(change.with) : root;
   const old: unknown = Reflect.get(slot.owner, slot.key);
   switch (change.do) {
     case 'set':
-      define(slot.owner, slot.key, change.with);
+      define(slot.owner, slot.key, structuredClone(change.with));
       return root;
     case 'delete':
       Reflect.deleteProperty(slot.owner, slot.key);
@@ -163,13 +164,25 @@ export function bendJson(root: unknown, change: JsonEdit): unknown {
       return root;
     }
     case 'many':
-      define(slot.owner, slot.key, Array.isArray(old) ? Array.from({ length: change.times }, (_, at): unknown => old[at % Math.max(1, old.length)]) : old);
+      define(slot.owner, slot.key, Array.isArray(old) ? repeated(old, change.times) : old);
       return root;
   }
 }
 
+/** Characters of JSON that a list may have after it was made longer: several such changes on top of each other would fill any memory. */
+const MAX_REPEATED = 2_000_000;
+
+function repeated(list: readonly unknown[], times: number): unknown[] {
+  const each = (JSON.stringify(list) ?? '').length / Math.max(1, list.length);
+  const length = Math.min(times, Math.floor(MAX_REPEATED / Math.max(1, each)));
+  // Copies: a later change of one of them is a change of one.
+  return Array.from({ length }, (_, at): unknown => structuredClone(list[at % Math.max(1, list.length)]));
+}
+
 /** An own member whatever its name: `__proto__` too. */
 function define(owner: object, key: string, value: unknown): void {
+  // A list's length is no member that JSON could have.
+  if (Array.isArray(owner) && key === 'length') return;
   Object.defineProperty(owner, key, { value, enumerable: true, configurable: true, writable: true });
 }
 

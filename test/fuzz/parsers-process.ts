@@ -12,7 +12,7 @@ function tell(report: ParserReport): void {
 
 async function run(order: ParserOrder): Promise<void> {
   const samples = await makeSamples();
-  const laws = parserLaws(samples).filter(({ name }) => order.only.length === 0 || order.only.some((part) => name.includes(part)));
+  const laws = (await parserLaws(samples)).filter(({ name }) => order.only.length === 0 || order.only.some((part) => name.includes(part)));
   try {
     if (order.replay === undefined) await inTurns(laws, order);
     else for (const law of laws) await batch(law, { ...order.replay, runs: law.batch });

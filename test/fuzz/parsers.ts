@@ -49,11 +49,13 @@ import { frameBytes } from './attack/swarm.ts';
 import { topicText } from './attack/topics.ts';
 import { type Law, law, lawfully } from './law.ts';
 import { anyBytes, mutated, mutatedJson, strangeJson } from './mutation.ts';
+import { patchLaws } from './patch-laws.ts';
 import type { Samples } from './samples.ts';
+import { wireLaws } from './wire-laws.ts';
 
 /** Every reader of what others wrote, alone: a value, or an error with a code; in bounded time. */
-export function parserLaws(samples: Samples): Law[] {
-  return [...formats(samples), ...trust(samples), ...certificates(samples), ...wire(samples), ...files(samples)];
+export async function parserLaws(samples: Samples): Promise<Law[]> {
+  return [...formats(samples), ...trust(samples), ...certificates(samples), ...wire(samples), ...wireLaws(samples), ...files(samples), ...(await patchLaws())];
 }
 
 function formats({ release, repository }: Samples): Law[] {

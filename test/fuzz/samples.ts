@@ -49,7 +49,7 @@ export async function makeSamples(): Promise<Samples> {
       result: 'failed',
       reason: { code: 'SPACE_SHORT', message: 'no room' },
       running: { version: '0.9.0', manifest: 'cd'.repeat(32) },
-      sources: { gateway: 1, peer: 2, own: 3 },
+      sources: { gateway: 1, peer: 2, own: 3, patch: 4 },
     }),
   );
   const said = Buffer.from(
