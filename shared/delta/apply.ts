@@ -6,6 +6,7 @@ import { ArithmeticDecoder } from './arithmetic.ts';
 import { HEADER_BYTES, type Layout, parseLayout } from './elf.ts';
 import { OldWindow } from './old-window.ts';
 import { Operations } from './operations.ts';
+import { applyPacked, PACKED_MAGIC } from './packed.ts';
 import { invalid, PatchReader } from './patch-reader.ts';
 import { LOOK_BACK } from './residual-model.ts';
 import { distinct, type NewFile, OldTree, PAIR_BYTES, pairDigest, type TreeFile } from './tree.ts';
@@ -68,12 +69,18 @@ class Applier {
 
   async all(files: readonly NewFile[]): Promise<void> {
     const reader = this.#reader;
-    if (!MAGIC.equals(await reader.take(MAGIC.length))) throw invalid('it is none, or of another format');
+    const magic = Buffer.from(await reader.take(MAGIC.length));
+    const packed = PACKED_MAGIC.equals(magic);
+    if (!packed && !MAGIC.equals(magic)) throw invalid('it is none, or of another format');
     if (!pairDigest(this.#old, files).equals(await reader.take(PAIR_BYTES))) {
       throw new WardcastError('PATCH_WRONG_BASE', 'The patch was made for other files', { remedy: 'Fetch the files themselves instead.' });
     }
     const total = files.reduce((sum, { size }) => sum + size, 0);
     if ((await reader.takeVarint()) !== files.length || (await reader.takeVarint()) !== total) throw invalid('its counts are not those of the release');
+    if (packed) {
+      await applyPacked(reader, this.#old, files, this.#write);
+      return;
+    }
     await this.#nextFrame();
     for (const index of distinct(files)) await this.#file(index, files[index]?.size ?? 0);
     this.#frameDone();

@@ -7,6 +7,7 @@ import { DONOR_BUDGET, donorsFor, matchDonors } from './donors.ts';
 import { HEADER_BYTES, type Layout, parseLayout } from './elf.ts';
 import { match } from './match.ts';
 import { Operations } from './operations.ts';
+import { makePacked } from './packed.ts';
 import { pairFiles } from './pair.ts';
 import { LOOK_BACK } from './residual-model.ts';
 import { distinct, OldTree, pairDigest, type TreeFile } from './tree.ts';
@@ -29,8 +30,26 @@ export interface MakeOptions {
  * (both sizes and up to 128 MiB) and keeps a core busy: run it in a worker.
  * @throws LIMIT_EXCEEDED for a changed file larger than MAX_PATCH_FILE, ABORTED, and what readers throw
  */
-export async function* makePatch({ old: oldFiles, files, signal }: MakeOptions): AsyncGenerator<Buffer> {
-  const old = new OldTree(oldFiles);
+export async function* makePatch(options: MakeOptions): AsyncGenerator<Buffer> {
+  const old = new OldTree(options.old);
+  const packed = await makePacked(old, options.files);
+  if (packed === undefined) {
+    yield* makeCoded(options, old);
+    return;
+  }
+  // Small enough for both forms: whichever is smaller.
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const part of makeCoded(options, old)) {
+    parts.push(part);
+    bytes += part.length;
+    if (bytes >= packed.length) break;
+  }
+  if (bytes < packed.length) yield* parts;
+  else yield packed;
+}
+
+async function* makeCoded({ files, signal }: MakeOptions, old: OldTree): AsyncGenerator<Buffer> {
   const total = files.reduce((sum, { size }) => sum + size, 0);
   yield Buffer.concat([MAGIC, pairDigest(old, files), writeVarint(files.length), writeVarint(total)]);
   const encoder = new ArithmeticEncoder();
