@@ -1,6 +1,7 @@
 import { constants, createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { type Key, Metadata, Root, Signature, Targets } from '@tufjs/models';
 import { DelegatedRole, type Role } from '@tufjs/models/dist/role.js';
+import { WardcastError } from '../base/errors.ts';
 import { matchesPattern } from './path-pattern.ts';
 
 /**
@@ -53,13 +54,18 @@ function trustedKeys(signed: unknown, name: string): { readonly role: Role | und
   return { role: succinctRoles?.isDelegatedRole(name) === true ? succinctRoles : undefined, keys };
 }
 
-/** The bytes that signatures are over: the library's own canonical JSON, which it hands to whoever signs. */
+/** The bytes that signatures are over: the library's own canonical JSON, which it hands to whoever signs. @throws METADATA_INVALID where it has none */
 function signedBytes(metadata: AnyMetadata): Buffer {
   let bytes: Buffer = Buffer.alloc(0);
-  new Metadata(metadata.signed).sign((canonical) => {
-    bytes = canonical;
-    return new Signature({ keyID: '', sig: '' });
-  });
+  try {
+    new Metadata(metadata.signed).sign((canonical) => {
+      bytes = canonical;
+      return new Signature({ keyID: '', sig: '' });
+    });
+  } catch (cause) {
+    // Fractions, for one, in a member that nobody knows.
+    throw new WardcastError('METADATA_INVALID', 'The metadata holds what canonical JSON cannot write, so that nobody can have signed it', { cause });
+  }
   return bytes;
 }
 

@@ -189,6 +189,14 @@ describe('a root on its way from signer to signer', () => {
     expect(checkSuccession(first, byBoth)).toEqual({ version: 2 });
   });
 
+  it('is refused by its code when it holds what canonical JSON cannot write', () => {
+    const root: { signed: Record<string, unknown> } = JSON.parse(first.toString('utf8'));
+    root.signed['x-share'] = 1.5;
+    const bent = Buffer.from(JSON.stringify(root));
+    expect(() => countSignatures(bent, first)).toThrow(coded('METADATA_INVALID'));
+    expect(() => checkSuccession(first, bent)).toThrow(coded('METADATA_UNTRUSTED'));
+  });
+
   it('takes each signer once, and none who has no say', () => {
     const draft = draftRoot(first, { expires: FAR });
     const once = signDraft(draft, first, one);
