@@ -1,11 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { loadCredentials } from '../../certs/credentials.ts';
 import { readSignedRelease } from '../../cli/workspace.ts';
+import { systemClock } from '../../shared/base/clock.ts';
+import { identityPath } from '../../shared/base/identity.ts';
 import { parseManifest } from '../../shared/bundle/manifest.ts';
 import { temporaryDirectory } from '../support/temporary-directory.ts';
 
@@ -32,20 +35,17 @@ it('makes a PKI whose device certificate openssl verifies, and lists it', async 
     expect.arrayContaining([expect.objectContaining({ kind: 'issued', name: 'customer/acme/site/north/group/ct/device/ct-1' })]),
   );
   // An access list needs the certificate of the broker's owner.
-  expect(wardcast(cwd, 'policy', 'export', '--customer', 'acme', '--site', 'north', '--offline')).toMatchObject({
-    status: 1,
-    json: { error: { code: 'NOT_FOUND' } },
-  });
+  expect(wardcast(cwd, 'policy', 'export', '--customer', 'acme', '--site', 'north')).toMatchObject({ status: 1, json: { error: { code: 'NOT_FOUND' } } });
   expect(wardcast(cwd, 'pki', 'gateway', 'acme', 'north', 'gw', '--out', 'g1').status).toBe(0);
-  expect(wardcast(cwd, 'policy', 'export', '--customer', 'acme', '--site', 'north', '--offline').json).toMatchObject({
+  expect(wardcast(cwd, 'policy', 'export', '--customer', 'acme', '--site', 'north').json).toMatchObject({
     rights: [
       { identity: 'customer/acme/site/north/gateway/gw', user: 'CN=gw,OU=north,O=acme', owner: true },
       { user: 'CN=ct-1,OU=ct,OU=north,O=acme', owner: false, bundles: ['acme/north/ct'] },
     ],
   });
-  expect(
-    execFileSync(process.execPath, [program, 'policy', 'export', '--customer', 'acme', '--site', 'north', '--offline'], { cwd, encoding: 'utf8' }),
-  ).toContain('user CN=ct-1,OU=ct,OU=north,O=acme\ntopic read wardcast/1/customer/acme/site/north/group/ct/device/ct-1/down/#\n');
+  expect(execFileSync(process.execPath, [program, 'policy', 'export', '--customer', 'acme', '--site', 'north'], { cwd, encoding: 'utf8' })).toContain(
+    'user CN=ct-1,OU=ct,OU=north,O=acme\ntopic read wardcast/1/customer/acme/site/north/group/ct/device/ct-1/down/#\n',
+  );
   expect(wardcast(cwd, 'pki', 'device', 'acme', 'north', 'pumps', 'p', '--out', 'd2')).toMatchObject({ status: 1, json: { error: { code: 'NOT_FOUND' } } });
   expect(wardcast(cwd, 'pki', 'customer', 'acme')).toMatchObject({ status: 3, json: { error: { code: 'CONFLICT' } } });
 });
@@ -117,4 +117,46 @@ it('lets the doctor name each thing that is wrong with a gateway, with its remed
   expect(wardcast(cwd, 'doctor', 'gateway.toml').json).toMatchObject({
     findings: expect.arrayContaining([expect.objectContaining({ what: 'config', state: 'fail', code: 'CONFIG_INVALID' })]),
   });
+});
+
+it('certifies a device that never sees a line: its key stays on it, request and chain are carried by hand, and again for the next certificate', async () => {
+  const vendor = await temporaryDirectory();
+  for (const args of [
+    ['init', '--trust-domain', 'vendor.example'],
+    ['customer', 'acme'],
+    ['group', 'acme', 'ct'],
+  ])
+    wardcast(vendor, 'pki', ...args);
+  const device = await temporaryDirectory();
+  await mkdir(path.join(device, 'credentials'));
+  await copyFile(path.join(vendor, 'pki', 'root', 'cert.pem'), path.join(device, 'credentials', 'root.pem'));
+  const toml = 'data = "data"\ncredentials = "credentials"\nroot = "1.root.json"\n[lan]\nhost = "127.0.0.1"\n[install]\ndirectory = "install"\n';
+  await writeFile(path.join(device, 'agent.toml'), toml);
+  const keys: unknown[] = [];
+  for (const round of ['first', 'second']) {
+    const asked = wardcast(device, 'agent', 'request', '--config', 'agent.toml', '--out', 'ct-7.csr');
+    expect(asked.status).toBe(0);
+    const request = await readFile(path.join(device, 'ct-7.csr'), 'utf8');
+    expect(request).not.toContain('PRIVATE');
+    // The same request until its certificate came.
+    expect(wardcast(device, 'agent', 'request', '--config', 'agent.toml', '--out', 'again.csr').json).toMatchObject({
+      key: Reflect.get(Object(asked.json), 'key'),
+    });
+    keys.push(Reflect.get(Object(asked.json), 'key'));
+    await writeFile(path.join(vendor, `${round}.csr`), request);
+    const sign = ['sign-request', 'acme', 'north', 'ct', 'ct-7', '--request', `${round}.csr`, '--out', `${round}.pem`];
+    expect(wardcast(vendor, 'pki', ...sign)).toMatchObject({ status: 0, json: { identity: 'customer/acme/site/north/group/ct/device/ct-7' } });
+    await copyFile(path.join(vendor, `${round}.pem`), path.join(device, 'chain-from-vendor.pem'));
+    const accepted = wardcast(device, 'agent', 'accept-credentials', 'chain-from-vendor.pem', '--config', 'agent.toml');
+    expect(accepted).toMatchObject({ status: 0, json: { identity: 'customer/acme/site/north/group/ct/device/ct-7' } });
+  }
+  expect(keys[0]).not.toBe(keys[1]);
+  const { identity } = await loadCredentials(path.join(device, 'credentials'), systemClock);
+  expect(identityPath(identity)).toBe('customer/acme/site/north/group/ct/device/ct-7');
+  // A chain for another key, and a request that somebody bent on the way.
+  expect(wardcast(device, 'agent', 'accept-credentials', 'chain-from-vendor.pem', '--config', 'agent.toml').status).not.toBe(0);
+  const request = await readFile(path.join(vendor, 'first.csr'), 'utf8');
+  const middle = Math.floor(request.length / 2);
+  await writeFile(path.join(vendor, 'bent.csr'), `${request.slice(0, middle)}${request[middle] === 'A' ? 'B' : 'A'}${request.slice(middle + 1)}`);
+  expect(wardcast(vendor, 'pki', 'sign-request', 'acme', 'north', 'ct', 'ct-7', '--request', 'bent.csr', '--out', 'bent.pem').status).not.toBe(0);
 });
