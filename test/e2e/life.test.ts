@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -24,6 +24,7 @@ describe('the whole life of a customer and its devices', () => {
   let directory: string;
   let ops: Host;
   let hacked: string[];
+  let stolen: string[];
   const network = new TestNetwork();
   const hosts = new Map<string, Host>();
   const daemons = new Map<string, Daemon>();
@@ -91,8 +92,18 @@ leaf_days = ${leafDays}
     await writeFile(at('bin/wardcast'), `#!/bin/sh\nexec "${process.execPath}" "${path.join(root, 'cli/wardcast.mjs')}" "$@"\n`);
     await chmod(at('bin/wardcast'), 0o755);
     const page = await readFile(path.join(root, 'docs/operations.md'), 'utf8');
-    const chapter = /## The provider's server was hacked[\s\S]*?\n## /.exec(page)?.[0] ?? '';
-    hacked = [...chapter.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text = '']) => text);
+    const scripts = (title: string): string[] => {
+      const chapter = page.split('\n## ').find((one) => one.startsWith(`${title}\n`)) ?? '';
+      return [...chapter.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text = '']) => text);
+    };
+    hacked = scripts("The provider's server was hacked");
+    // The page's customer, group and device are others.
+    stolen = scripts('A device was stolen').map((text) =>
+      text
+        .replaceAll('acme', 'aster')
+        .replaceAll('ct-7', 'ct-2')
+        .replaceAll(/\bct\b(?!-)/g, 'imaging'),
+    );
     await network.network('wan', '203.0.113');
     await network.network('lan', '192.168.50');
   });
@@ -111,7 +122,8 @@ wardcast pki group aster imaging
 wardcast pki gateway aster north gw --out gateway-north
 wardcast pki device aster north imaging ct-2 --out ct-2
 wardcast pki export-issuer --customer aster --group imaging --out issuing
-wardcast keys create viewer`);
+wardcast pki group aster mr
+wardcast keys create viewer tools`);
     await machine('provider', 'provider', ['wan'], providerToml(SHORT_LEAF_DAYS));
     for (const item of ['provider-vendor', 'issuing', 'keys/keys/online', 'keys/metadata'])
       await cp(at('vendor', item), at('provider', item), { recursive: true });
@@ -175,16 +187,51 @@ wardcast keys create viewer`);
     await untilRows('both run 1.1.0', (rows) => running(rows, 'ct-1', '1.1.0') && running(rows, 'ct-2', '1.1.0'));
   });
 
-  it('serves a stolen device nothing more', async () => {
+  it('serves a stolen device nothing more, by docs/operations.md', async () => {
+    const [revoke = ''] = stolen;
     const from = daemon('gateway').lines.length;
-    await order('wardcast device revoke aster ct-2 --reason "stolen from the loading bay"');
+    const said = await order(revoke);
+    expect(said).toContain('stolen from the loading bay');
+    expect(said).toMatch(/aster +north +connected/);
     await daemon('gateway').logged((line) => line.event === 'door.refused' && line['code'] === 'CERT_REVOKED', { from });
     await release('1.2.0');
     await untilRows('ct-1 runs 1.2.0', (rows) => running(rows, 'ct-1', '1.2.0'));
     expect(await onDisk('ct-2')).toBe('hello 1.1.0\n');
-    expect(await order('wardcast revocations list aster')).toContain('stolen from the loading bay');
-    await order('wardcast device remove aster ct-2');
+    await untilRows('nobody waits for ct-2', (rows) => rows.every(({ device }) => device !== 'ct-2'));
+  });
+
+  it('takes it back with a certificate made after the order', async () => {
+    const [, again = ''] = stolen;
+    await vendor(again);
     await daemon('ct-2').stop();
+    for (const file of ['key.pem', 'chain.pem']) await cp(at('vendor/ct-2-new', file), at('ct-2/credentials', file));
+    await order('wardcast device add aster ct-2 --site north --group imaging');
+    await daemon('ct-2').start();
+    await untilRows('ct-2 runs 1.2.0', (rows) => running(rows, 'ct-2', '1.2.0'));
+    expect(await onDisk('ct-2')).toBe('hello 1.2.0\n');
+  });
+
+  it('moves it to another group, where it gets that group’s release and leaves nothing of the old one behind', async () => {
+    await mkdir(at('vendor/tools-1.0.0'));
+    await writeFile(at('vendor/tools-1.0.0/hello.txt'), 'tools\n');
+    await vendor(`wardcast release sign tools-1.0.0 tools@1.0.0 --keys keys --workspace workspace
+wardcast pki device aster north mr ct-2 --out ct-2-mr`);
+    await order(`wardcast group add aster mr
+wardcast release publish tools@1.0.0 --workspace workspace
+wardcast current set aster mr tools@1.0.0`);
+    const from = daemon('gateway').lines.length;
+    await order('wardcast device move aster ct-2 --site north --group mr');
+    await daemon('gateway').logged((line) => line.event === 'door.refused' && line['code'] === 'CERT_REVOKED', { from });
+    await daemon('ct-2').stop();
+    for (const file of ['key.pem', 'chain.pem']) await cp(at('vendor/ct-2-mr', file), at('ct-2/credentials', file));
+    await appendFile(at('ct-2/agent.toml'), 'left_behind = "remove"\n');
+    await daemon('ct-2').start();
+    await untilRows('ct-2 runs the tools', (rows) =>
+      rows.some((row) => row.device === 'ct-2' && row.customerVersion === '1.0.0' && row.state === 'up-to-date'),
+    );
+    await daemon('ct-2').logged((line) => line.event === 'install.left-behind-removed');
+    await expect(onDisk('ct-2')).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(await order('wardcast explain aster/ct-2 viewer@1.2.0 || true')).toContain('bundle');
   });
 
   it('re-keys the group, and the old CA counts no more', async () => {
