@@ -1,7 +1,6 @@
 import { WardcastError } from '../../shared/base/errors.ts';
 import { identityPath } from '../../shared/base/identity.ts';
 import type { Rights } from '../../shared/wire/rights.ts';
-import type { LeftOut } from './standing.ts';
 
 export interface UserRights extends Rights {
   /** The certificate's subject as mosquitto spells it with `use_subject_as_username`. */
@@ -12,16 +11,15 @@ export interface UserRights extends Rights {
  * The rights as an access list of mosquitto (mosquitto.conf(5), acl_file). Whom it does not name may nothing. mosquitto knows no URIs: it takes the
  * subject for the user's name, so the list is as good as the CAs are honest about subjects.
  */
-export function mosquittoAcl(rights: readonly UserRights[], leftOut: readonly LeftOut[] = []): string {
+export function mosquittoAcl(rights: readonly UserRights[]): string {
   const owner = rights.find((row) => row.owner);
   const broker = owner === undefined ? 'nobody' : identityPath(owner.identity);
   return [
     `# Who may hear and say what at the broker of ${broker}.`,
-    '# Written by `wardcast policy export`; write it anew whenever a certificate was issued or revoked, or a device moved. It needs, in mosquitto.conf:',
+    '# Written by `wardcast policy export`; write it anew whenever a certificate was issued. It needs, in mosquitto.conf:',
     ...SETTINGS.map((line) => `#   ${line}`),
     // One connection per certificate, as at our own brokers; of ops there may be several at the provider's.
     ...(owner?.identity.role === 'gateway' ? ['#   use_username_as_clientid true'] : []),
-    ...(leftOut.length === 0 ? [] : ['# Left out:', ...leftOut.map(({ identity, why }) => `#   ${identity}: ${why}`)]),
     ...rights.flatMap(section),
     '',
   ].join('\n');

@@ -25,7 +25,7 @@ describe('a round of faults', () => {
       }),
     );
     const kinds = new Set(Array.from({ length: 200 }, (_, seed) => planRound(seed).faults.map(({ kind }) => kind)).flat());
-    expect([...kinds].sort()).toEqual(['cut', 'freeze', 'full', 'kill', 'rot', 'rot-trust', 'slow']);
+    expect([...kinds].sort()).toEqual(['clock', 'cut', 'freeze', 'full', 'kill', 'noise', 'rot', 'rot-trust', 'slow']);
   });
 
   it('passes when all is as it should be', () => {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -9,7 +9,6 @@ import { openLink } from '../../shared/net/link.ts';
 import { up } from '../../shared/wire/topics.ts';
 import { isUp } from '../support/broker-rig.ts';
 import type { Daemon } from '../support/daemon.ts';
-import { bytesOf } from '../support/files.ts';
 import type { World } from '../support/world.ts';
 import type { Fault, Round, Victim } from './plan.ts';
 import { byVictim } from './plan.ts';
@@ -26,15 +25,36 @@ const ROTTEN = 5;
 /** The device whose disk is small. */
 export const SMALL_DISK = 'ct-2';
 
-/** Gives one device a small disk of its own; before it starts. */
-export async function giveSmallDisk(world: World): Promise<void> {
-  const { install } = world.device(SMALL_DISK);
-  await mkdir(install, { recursive: true });
-  await run('mount', ['-t', 'tmpfs', '-o', `size=${DISK_MIB}m`, 'tmpfs', install]);
+/** Of the disks that gateway and provider have to themselves: what a campaign of an hour leaves there. */
+const SERVER_DISK_MIB = 1024;
+/** Years before and after, and days. */
+const JUMPS = ['-56y', '+73y', '-40d', '+200d'] as const;
+
+/** Gives one device, the gateway and the provider disks of their own, and everybody a clock that can jump; before they start. */
+export async function prepare(world: World): Promise<void> {
+  for (const [folder, mib] of disks(world)) {
+    await mkdir(folder, { recursive: true });
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${mib}m`, 'tmpfs', folder]);
+  }
+  for (const host of ['gw-north', ...world.devices.keys()]) await world.setClock(host, '+0');
 }
 
-export async function takeSmallDisk(world: World): Promise<void> {
-  await run('umount', ['-l', world.device(SMALL_DISK).install]).catch(() => undefined);
+export async function takeDisks(world: World): Promise<void> {
+  for (const [folder] of disks(world)) await run('umount', ['-l', folder]).catch(() => undefined);
+}
+
+function disks(world: World): readonly (readonly [folder: string, mib: number])[] {
+  return [
+    [world.device(SMALL_DISK).install, DISK_MIB],
+    [world.site('north').data, SERVER_DISK_MIB],
+    [path.join(world.directory, 'provider', 'data'), SERVER_DISK_MIB],
+  ];
+}
+
+/** The disk of somebody, where what he keeps lies. */
+function diskOf(world: World, victim: Victim): string {
+  if (victim === 'provider') return path.join(world.directory, 'provider', 'data');
+  return victim === 'gateway' ? world.site('north').data : world.device(victim).install;
 }
 
 /** All that goes wrong in a round; resolves when all of it is healed. */
@@ -81,11 +101,28 @@ async function one(world: World, { kind, on, lasts }: Fault, seed: number): Prom
       await world.network.shape(world.site('north').host, 'wan', LINE_MBIT);
       return;
     case 'full': {
-      const filler = path.join(world.device(on).install, 'filler');
-      // As much as goes in.
-      await writeFile(filler, bytesOf('filler', DISK_MIB << 20)).catch(() => undefined);
+      const filler = path.join(diskOf(world, on), 'filler');
+      const { bavail, bsize } = await statfs(diskOf(world, on));
+      await run('fallocate', ['-l', String(bavail * bsize), filler]);
       await sleep(lasts * 2);
       await rm(filler, { force: true });
+      // What cannot go on without its disk ends with an error, for its supervisor to start it again.
+      if (!daemon.running) await startPatiently(daemon);
+      return;
+    }
+    case 'noise': {
+      const [host, network] = on === 'gateway' ? [world.site('north').host, 'wan'] : [world.device(on).host, 'lan0'];
+      if (!(await world.network.disturb(host, network, on === 'gateway' ? LINE_MBIT : undefined))) sayNoNetem();
+      await sleep(lasts * 2);
+      if (on === 'gateway') await world.network.shape(host, network, LINE_MBIT);
+      else await world.network.calm(host, network);
+      return;
+    }
+    case 'clock': {
+      const host = on === 'gateway' ? 'gw-north' : on;
+      await world.setClock(host, JUMPS[seed % JUMPS.length] ?? '-56y');
+      await sleep(lasts * 2);
+      await world.setClock(host, '+0');
       return;
     }
     case 'rot':
@@ -97,6 +134,12 @@ async function one(world: World, { kind, on, lasts }: Fault, seed: number): Prom
       await rot(path.join(world.device(on).data, 'trust'), 1, seed);
       await startPatiently(daemon);
   }
+}
+
+let saidNoNetem = false;
+function sayNoNetem(): void {
+  if (!saidNoNetem) process.stdout.write('        this kernel has no netem: packets get lost, and neither come twice nor out of order\n');
+  saidNoNetem = true;
 }
 
 /** A hang guard for a machine that has much else to do. */

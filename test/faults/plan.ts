@@ -18,7 +18,7 @@ export interface Fault {
   readonly lasts: number;
 }
 
-export type FaultKind = 'kill' | 'freeze' | 'cut' | 'slow' | 'full' | 'rot' | 'rot-trust';
+export type FaultKind = 'kill' | 'freeze' | 'cut' | 'slow' | 'noise' | 'full' | 'clock' | 'rot' | 'rot-trust';
 export type Victim = 'provider' | 'gateway' | 'ct-1' | 'ct-2' | 'pump-1';
 
 const DEVICES = ['ct-1', 'ct-2', 'pump-1'] as const;
@@ -30,11 +30,18 @@ const VICTIMS: Readonly<Record<FaultKind, readonly Victim[]>> = {
   // The line, or a device's cable.
   cut: ['gateway', 'gateway', ...DEVICES],
   slow: ['gateway'],
-  full: ['ct-2'],
+  // Packets on the way to it are lost, said twice, out of order and damaged.
+  noise: ['gateway', 'gateway', ...DEVICES],
+  full: ['ct-2', 'gateway', 'provider'],
+  // Whose clock jumps: the provider's is the one that time is asked of.
+  clock: ['gateway', ...DEVICES],
   rot: ['gateway'],
   'rot-trust': DEVICES,
 };
-const KINDS: readonly FaultKind[] = ['kill', 'kill', 'kill', 'kill', 'freeze', 'freeze', 'cut', 'cut', 'cut', 'slow', 'full', 'rot', 'rot-trust'];
+const KINDS: readonly FaultKind[] = [
+  ...(['kill', 'kill', 'kill', 'kill', 'freeze', 'freeze', 'cut', 'cut', 'cut'] as const),
+  ...(['slow', 'noise', 'noise', 'full', 'full', 'clock', 'clock', 'rot', 'rot-trust'] as const),
+];
 const WINDOW = 4000;
 const MAX_FAULTS = 6;
 

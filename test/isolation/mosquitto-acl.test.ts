@@ -46,7 +46,7 @@ describe.each(SEATS)('mosquitto with the access list for the broker of %s', (_na
   const marks = new Map<string, () => void>();
 
   beforeAll(async () => {
-    const acl = mosquittoAcl(rightsOfHolders(rows, seat, seat.role === 'gateway' ? seat : {}, Date.now()).rights);
+    const acl = mosquittoAcl(rightsOfHolders(rows, seat, seat.role === 'gateway' ? seat : {}, Date.now()));
     // Not 0, for all there are: mosquitto 2.0.11 then ends the connection over the first message that it denies.
     const mosquitto = await startMosquitto(papersOf(PROVIDER), { acl, lines: [...SETTINGS.slice(1), 'max_queued_messages 100000'] });
     stop = () => mosquitto[Symbol.asyncDispose]();

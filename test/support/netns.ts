@@ -83,27 +83,44 @@ export class TestNetwork {
     };
   }
 
-  /** Shapes what the host receives from a network to `mbit` (token bucket at the bridge's port); undefined: unshaped. */
+  /** Shapes what the host receives from a network to `mbit` (token bucket at the bridge's port). */
   async shape(host: Host, network: string, mbit: number): Promise<void> {
+    await this.#unshape(host, network);
+    await this.#qdisc(host, network, `add root tbf rate ${mbit}mbit burst 32kb latency 60ms`);
+  }
+
+  /**
+   * Packets on the way to the host get lost, come twice, out of order and with flipped bits; at most `mbit` of them, if given. Where the kernel has no netem
+   * they get lost alone, in a queue that is too short.
+   * @returns whether it was netem
+   */
+  async disturb(host: Host, network: string, mbit?: number): Promise<boolean> {
+    await this.#unshape(host, network);
+    const rate = mbit === undefined ? '' : ` rate ${mbit}mbit`;
+    try {
+      await this.#qdisc(host, network, `add root netem delay 5ms 3ms reorder 15% 25% loss 2% duplicate 3% corrupt 0.5%${rate}`);
+      return true;
+    } catch (error) {
+      if (!String(error).includes('qdisc kind is unknown')) throw error;
+      await this.#qdisc(host, network, `add root tbf rate ${mbit ?? 50}mbit burst 4kb limit 8kb`);
+      return false;
+    }
+  }
+
+  /** As it was made: neither shaped nor disturbed. */
+  async calm(host: Host, network: string): Promise<void> {
+    await this.#unshape(host, network);
+  }
+
+  async #unshape(host: Host, network: string): Promise<void> {
+    // There may be none.
+    await this.#qdisc(host, network, 'del root').catch(() => undefined);
+  }
+
+  async #qdisc(host: Host, network: string, what: string): Promise<void> {
+    const [verb = '', ...rest] = what.split(' ');
     const port = `${host.name}-${network}`.slice(0, 15);
-    await run('ip', [
-      'netns',
-      'exec',
-      `${this.#prefix}sw`,
-      'tc',
-      'qdisc',
-      'replace',
-      'dev',
-      port,
-      'root',
-      'tbf',
-      'rate',
-      `${mbit}mbit`,
-      'burst',
-      '32kb',
-      'latency',
-      '60ms',
-    ]);
+    await run('ip', ['netns', 'exec', `${this.#prefix}sw`, 'tc', 'qdisc', verb, 'dev', port, ...rest]);
   }
 
   async close(): Promise<void> {

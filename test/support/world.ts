@@ -5,6 +5,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
 import { addCustomer, addGroup, createPki, issueDevice, issueGateway, issueOps, issueProvider } from '../../certs/pki-directory.ts';
+import { settingsOf } from '../../cli/daemon.ts';
 import { createKeys } from '../../provider/publish/ceremony.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import { silentLog } from '../../shared/base/log.ts';
@@ -96,7 +97,7 @@ export class World {
     await issueOps({ directory: pki, name: 'olga', out: at('ops') });
 
     const provider = new Daemon('provider', () =>
-      providerHost.spawn(process.execPath, [path.join(root, 'provider/main.ts'), '--config', at('provider', 'provider.toml')]),
+      providerHost.spawn(process.execPath, wordsOf('provider', at('provider', 'provider.toml')), { env: { ...process.env, ...settingsOf('provider').env } }),
     );
     await writeFile(
       at('provider', 'provider.toml'),
@@ -291,9 +292,8 @@ export class World {
     });
   }
 
-  #clockOf(host: string): { env?: NodeJS.ProcessEnv } {
-    const clock = this.#clocks.get(host);
-    return clock === undefined ? {} : { env: { ...process.env, ...clock } };
+  #environment(daemon: 'gateway' | 'agent', host: string): NodeJS.ProcessEnv {
+    return { ...process.env, ...settingsOf(daemon).env, ...this.#clocks.get(host) };
   }
 
   async #addSite(customer: string, site: string, segment: string, provider: string): Promise<SiteUnit> {
@@ -315,7 +315,7 @@ export class World {
       ),
     );
     const daemon = new Daemon(name, () =>
-      host.spawn(process.execPath, [path.join(root, 'gateway/main.ts'), '--config', path.join(folder, 'gateway.toml')], this.#clockOf(name)),
+      host.spawn(process.execPath, wordsOf('gateway', path.join(folder, 'gateway.toml')), { env: this.#environment('gateway', name) }),
     );
     const unit: SiteUnit = { customer, site, host, daemon, data: path.join(folder, 'data'), credentials };
     this.sites.set(site, unit);
@@ -345,11 +345,14 @@ export class World {
         },
       ),
     );
-    const daemon = new Daemon(id.device, () =>
-      host.spawn(process.execPath, [path.join(root, 'agent/main.ts'), '--config', configuration], this.#clockOf(id.device)),
-    );
+    const daemon = new Daemon(id.device, () => host.spawn(process.execPath, wordsOf('agent', configuration), { env: this.#environment('agent', id.device) }));
     this.devices.set(id.device, { ...id, host, daemon, data: path.join(folder, 'data'), install, credentials, configuration });
   }
+}
+
+/** As `wardcast … run` starts it, but for the bundle: sources that were just changed are what a test is about. */
+function wordsOf(daemon: 'provider' | 'gateway' | 'agent', configuration: string): string[] {
+  return [...settingsOf(daemon).flags, path.join(root, daemon, 'main.ts'), '--config', configuration];
 }
 
 function toml(values: Record<string, string | number>, tables: Record<string, Record<string, string | number>>): string {
