@@ -22,6 +22,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'site', description: 'sites of a customer: add, list', load: () => import('./commands/site.ts') },
   { name: 'group', description: 'groups of a customer: add, list, retire-ca', load: () => import('./commands/group.ts') },
   { name: 'device', description: 'devices: add, list, move, revoke, remove', load: () => import('./commands/device.ts') },
+  { name: 'ops', description: 'operators: revoke', load: () => import('./commands/ops.ts') },
   { name: 'revocations', description: 'whose certificates are refused, since when and why', load: () => import('./commands/revocations.ts') },
   { name: 'enrol', description: 'new devices: codes, approvals, alarms', load: () => import('./commands/enrol.ts') },
   { name: 'release', description: 'releases: sign, publish, list, withdraw', load: () => import('./commands/release.ts') },

@@ -54,6 +54,23 @@ export function declareGatewayRevoke(parent: Command): void {
   command('replace', 'a gateway is exchanged for another one: the old one is refused from now on', FRESH);
 }
 
+export function declareOpsRevoke(parent: Command): void {
+  dated(
+    ordered(
+      leaf(
+        parent,
+        'revoke <name>',
+        'an operator left, or the key is in other hands: the provider cuts the connection and refuses the certificate',
+        async (call) => {
+          const name = id(argument(call, 0, 'the operator'), 'operator');
+          tellRevoked(call, await withOps(call, (ops) => ops.call('ops.revoke', { name, ...order(call) })));
+          return undefined;
+        },
+      ),
+    ),
+  );
+}
+
 export function declareGroupRetireCa(parent: Command): void {
   ordered(
     leaf(parent, 'retire-ca <customer> <group>', 'end the changeover to a new CA of a group: all its earlier certificates are refused', async (call) => {

@@ -30,6 +30,8 @@ function listOf(change: Change): RevocationList | undefined {
       return { ...nothing, revoked: [{ identity: identityPath({ ...change, role: 'device' }), until: change.until }] };
     case 'gateway-revoked':
       return { ...nothing, revoked: [{ identity: identityPath({ ...change, role: 'gateway' }), until: change.until }] };
+    case 'ops-revoked':
+      return { ...nothing, revoked: [{ identity: identityPath({ ...change, role: 'ops' }), until: change.until }] };
     case 'ca-retired':
       return { ...nothing, oldestCas: [{ customer: change.customer, group: change.group, generation: change.oldest }] };
     case 'customer-retired':
@@ -47,6 +49,8 @@ export function revokedEvent(change: Change): Omit<EventBody<'revoked'>, 'at'> |
       return { what: 'device', customer: change.customer, identity: identityPath({ ...change, role: 'device' }), until: change.until, reason: change.reason };
     case 'gateway-revoked':
       return { what: 'gateway', customer: change.customer, identity: identityPath({ ...change, role: 'gateway' }), until: change.until, reason: change.reason };
+    case 'ops-revoked':
+      return { what: 'ops', identity: identityPath({ ...change, role: 'ops' }), until: change.until, reason: change.reason };
     case 'ca-retired':
       return { what: 'group-ca', customer: change.customer, group: change.group, oldest: change.oldest, reason: change.reason };
     case 'customer-retired':

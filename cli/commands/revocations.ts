@@ -5,7 +5,7 @@ import { withConnection, withOps } from '../connection.ts';
 export function declare(parent: Command, description: string): void {
   const group = inherit(parent.command('revocations')).description(description);
   withConnection(
-    leaf(group, 'list [customer]', 'devices and gateways whose certificates are refused', async (call) => {
+    leaf(group, 'list [customer]', 'devices, gateways and operators whose certificates are refused', async (call) => {
       const customer = call.args[0];
       const rows = await withOps(call, (ops) => ops.call('revocation.list', customer === undefined ? {} : { customer: id(customer, 'customer') }));
       call.output.result(rows, () =>
@@ -15,7 +15,7 @@ export function declare(parent: Command, description: string): void {
             { title: 'IDENTITY', value: (row) => row.identity },
             { title: 'ISSUED UNTIL', value: (row) => row.until },
             { title: 'ORDERED', value: (row) => row.at },
-            { title: 'TRAVELS', value: (row) => (row.travels ? 'yes' : 'no: all expired') },
+            { title: 'TRAVELS', value: (row) => (row.travels ? 'yes' : row.identity.startsWith('ops/') ? 'no: the provider alone asks' : 'no: all expired') },
             { title: 'REASON', value: (row) => row.reason },
           ],
           'nobody is revoked',

@@ -16,7 +16,7 @@ import { explain } from './explain.ts';
 import { groupAdd, groupList, groupRotateKey } from './group.ts';
 import { logList, registryCheck } from './log.ts';
 import { releaseList, releaseOffer, releasePublish, releaseWithdraw } from './release.ts';
-import { customerRetire, deviceMove, deviceRevoke, gatewayRevoke, groupRetireCa, revocationList } from './revocation.ts';
+import { customerRetire, deviceMove, deviceRevoke, gatewayRevoke, groupRetireCa, opsRevoke, revocationList } from './revocation.ts';
 import { siteAdd, siteList } from './site.ts';
 import { status } from './status.ts';
 import { trace, traceDevice } from './trace.ts';
@@ -37,6 +37,7 @@ const HANDLERS: Readonly<Record<OpsAction, Handler>> = {
   'device.list': deviceList,
   'device.revoke': deviceRevoke,
   'gateway.revoke': gatewayRevoke,
+  'ops.revoke': opsRevoke,
   'group.retire-ca': groupRetireCa,
   'revocation.list': revocationList,
   'device.seen': deviceSeen,

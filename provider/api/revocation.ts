@@ -1,5 +1,5 @@
 import { WardcastError } from '../../shared/base/errors.ts';
-import { type DeviceIdentity, type GatewayIdentity, identityPath } from '../../shared/base/identity.ts';
+import { type DeviceIdentity, type GatewayIdentity, identityPath, parseIdentityPath } from '../../shared/base/identity.ts';
 import { MAX_BUNDLE_REVOKED, MAX_LEAF_DAYS } from '../../shared/base/limits.ts';
 import { OPS_ACTIONS } from '../../shared/wire/ops.ts';
 import { isoSeconds } from '../../shared/wire/revocation.ts';
@@ -35,6 +35,19 @@ export const gatewayRevoke = action(OPS_ACTIONS['gateway.revoke'], async (desk, 
   return { ...done, identity: identityPath(identity), until: last };
 });
 
+export const opsRevoke = action(OPS_ACTIONS['ops.revoke'], async (desk, { name, until, reason }, call) => {
+  const identity = identityPath({ role: 'ops', name });
+  if (identity === call.actor) {
+    // The connection would be cut before the answer is out, and a vendor with one operator would have none.
+    throw new WardcastError('CONFLICT', `This order comes from ${identity} itself`, {
+      remedy: 'Give it with the certificate of another name: `wardcast pki ops` makes one.',
+    });
+  }
+  const last = lastMoment(desk, until);
+  const done = await record(desk, call, { type: 'ops-revoked', name, until: last, reason });
+  return { ...done, identity, until: last };
+});
+
 export const groupRetireCa = action(OPS_ACTIONS['group.retire-ca'], (desk, params, call) => record(desk, call, { type: 'ca-retired', ...params }));
 export const customerRetire = action(OPS_ACTIONS['customer.retire'], (desk, params, call) => record(desk, call, { type: 'customer-retired', ...params }));
 
@@ -59,8 +72,13 @@ async function move(desk: Desk, call: Call, to: { customer: string; device: stri
 
 export const revocationList = action(OPS_ACTIONS['revocation.list'], async (desk, { customer, site }) => {
   const rows: RevokedRow[] = await collect(desk.registry.list(revokedKeys.within(customer, site)));
-  return rows.map((row) => ({ ...row, travels: stillNames(row, desk.clock.now()) }));
+  return rows.map((row) => ({ ...row, travels: inBundles(row) && stillNames(row, desk.clock.now()) }));
 });
+
+/** Operators come to the provider's door alone, which asks the registry. */
+function inBundles({ identity }: RevokedRow): boolean {
+  return parseIdentityPath(identity)?.role !== 'ops';
+}
 
 /** @throws USAGE */
 function lastMoment({ clock }: Desk, until: string | undefined): string {

@@ -42,6 +42,7 @@ export const Change = z.discriminatedUnion('type', [
   /** Certificates of this identity issued up to `until` are good for nothing any more. */
   z.strictObject({ type: z.literal('device-revoked'), customer: Id, site: Id, group: Id, device: Id, until: Seconds, reason: Text }),
   z.strictObject({ type: z.literal('gateway-revoked'), customer: Id, site: Id, gateway: Id, until: Seconds, reason: Text }),
+  z.strictObject({ type: z.literal('ops-revoked'), name: Id, until: Seconds, reason: Text }),
   /** Certificates of the group's CAs before generation `oldest` are good for nothing any more. */
   z.strictObject({ type: z.literal('ca-retired'), customer: Id, group: Id, oldest: z.int().min(2).max(MAX_CA_GENERATION), reason: Text }),
   /** A new epoch of the group's key begins, at one site or at all of them. It also does whenever a device is revoked, moved away or removed, or a CA is retired. */

@@ -76,6 +76,9 @@ export function project(change: Change, position: Position, read: Read): readonl
       present(read, keys.site(customer, site), `Site ${customer}/${site}`);
       return [revoke({ role: 'gateway', customer, site, gateway }, { ...change, at: position.at }, read)];
     }
+    case 'ops-revoked':
+      // Operators have no row of their own: any name that a certificate may bear can be refused.
+      return [revoke({ role: 'ops', name: change.name }, { ...change, at: position.at }, read)];
     case 'ca-retired':
       present(read, keys.group(change.customer, change.group), `Group ${change.customer}/${change.group}`);
       return [retireCa(change, position.at, read), nextEpoch(epochKeys.group(change.customer, change.group), read)];

@@ -1,5 +1,5 @@
 import { WardcastError } from '../../shared/base/errors.ts';
-import { type DeviceIdentity, type GatewayIdentity, type Identity, identityPath } from '../../shared/base/identity.ts';
+import { type DeviceIdentity, type GatewayIdentity, type Identity, identityPath, type OpsIdentity } from '../../shared/base/identity.ts';
 import { MAX_LEAF_DAYS } from '../../shared/base/limits.ts';
 import type { Revoked } from '../../shared/bundle/bundle.ts';
 import { isoSeconds, type RevocationList } from '../../shared/wire/revocation.ts';
@@ -39,7 +39,7 @@ export const revokedKeys = {
 
 /** A later order never makes an earlier one weaker. */
 export function revoke(
-  identity: DeviceIdentity | GatewayIdentity,
+  identity: DeviceIdentity | GatewayIdentity | OpsIdentity,
   order: { readonly until: string; readonly reason: string; readonly at: string },
   read: ReadRow,
 ): Put {

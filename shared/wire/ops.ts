@@ -182,11 +182,13 @@ export const OPS_ACTIONS = {
   ),
   /** The same for a gateway: refused by the provider and by all devices of its site. */
   'gateway.revoke': action(z.strictObject({ customer: Id, site: Id, gateway: Id, until: Time.optional(), reason: Reason }), RevocationDone),
+  /** The same for an operator, who comes to the provider alone. Nobody revokes himself: the answer could not reach him. */
+  'ops.revoke': action(z.strictObject({ name: Id, until: Time.optional(), reason: Reason }), RevocationDone),
   /** Certificates from the group's CAs before generation `oldest` are refused: the end of a changeover begun by `wardcast pki rekey-group`. */
   'group.retire-ca': action(z.strictObject({ customer: Id, group: Id, oldest: z.int().min(2).max(MAX_CA_GENERATION), reason: Reason }), Done),
   /** A new key for the group at one site, or at all (`site` null): who has only the old one reads nothing that is published from now on. */
   'group.rotate-key': action(z.strictObject({ customer: Id, group: Id, site: Id.nullable(), reason: Reason }), Done),
-  /** Every revocation of devices and gateways; `travels`: a certificate that it names may still be valid, so signed views carry it. */
+  /** Every revocation of devices, gateways and (without a customer) operators; `travels`: a certificate that it names may still be valid, so signed views carry it. */
   'revocation.list': action(
     z.strictObject({ customer: Id.optional(), site: Id.optional() }),
     z.array(z.strictObject({ identity: z.string(), until: Time, at: Time, reason: z.string(), travels: z.boolean() })),
@@ -294,8 +296,9 @@ export const EVENTS = {
   /** Certificates are refused from now on: of one identity issued up to `until`, of a group's CAs before a generation, or of a whole customer. */
   revoked: z.strictObject({
     ...At,
-    what: z.enum(['device', 'gateway', 'group-ca', 'customer']),
-    customer: Id,
+    what: z.enum(['device', 'gateway', 'group-ca', 'customer', 'ops']),
+    /** Absent: of an operator. */
+    customer: Id.optional(),
     identity: z.string().optional(),
     group: Id.optional(),
     oldest: Count.optional(),

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Credentials, loadCredentials } from '../../certs/credentials.ts';
-import { issueDevice, issueGateway } from '../../certs/pki-directory.ts';
+import { issueDevice, issueGateway, issueOps } from '../../certs/pki-directory.ts';
 import type { Provider } from '../../provider/provider.ts';
 import { systemClock } from '../../shared/base/clock.ts';
 import { silentLog } from '../../shared/base/log.ts';
@@ -163,6 +163,45 @@ describe('a gateway that is revoked', () => {
     await ops.call('gateway.revoke', { customer: 'acme', site: 'north', gateway: 'gw-1', until: isoSeconds(Date.now() - 10_000), reason: 'replaced' });
     const fresh = await new Uplinked(await reissued('gateway', new Date(Date.now() - 5000)), provider.port).up();
     await fresh.close();
+  });
+});
+
+describe('an operator who is revoked', () => {
+  const operator = async (name: string, notBefore?: Date): Promise<Credentials> => {
+    const out = join(data, `ops-${name}-${notBefore === undefined ? 'first' : 'again'}`);
+    await issueOps({ directory: join(vendor.directory, 'pki'), out, name, ...(notBefore === undefined ? {} : { notBefore }) });
+    return loadCredentials(out, systemClock);
+  };
+
+  it('is cut off while connected and refused at the provider’s door, also after a restart, until there is a newer certificate', async () => {
+    const stolen = await operator('mallory');
+    const thief = await new Operator(stolen, provider.port).up();
+    expect(await thief.call('customer.list', {})).toHaveLength(1);
+    const down = whyDown(thief.link);
+    const until = isoSeconds(Date.now() - 10_000);
+    const done = await ops.call('ops.revoke', { name: 'mallory', until, reason: 'left the company' });
+    expect(done).toMatchObject({ identity: 'ops/mallory', until });
+    await down;
+    expect(await whyDown(thief.link)).toMatchObject({ code: 'CERT_REVOKED' });
+    expect(await ops.call('revocation.list', {})).toMatchObject([{ identity: 'ops/mallory', until, reason: 'left the company', travels: false }]);
+    expect(await ops.call('registry.check', {})).toMatchObject({ differences: [] });
+    await thief.close();
+    await ops.close();
+    await provider.close();
+    provider = await vendor.inProcess(data);
+    ops = await new Operator(vendor.credentials('ops'), provider.port).up();
+    const again = new Operator(stolen, provider.port);
+    expect(await whyDown(again.link)).toMatchObject({ code: 'CERT_REVOKED' });
+    await again.close();
+    const fresh = await new Operator(await operator('mallory', new Date(Date.now() - 5000)), provider.port).up();
+    await fresh.close();
+  });
+
+  it('is never who gives the order', async () => {
+    const { identity } = vendor.credentials('ops');
+    if (identity.role !== 'ops') throw new Error('no operator');
+    await expect(ops.call('ops.revoke', { name: identity.name, reason: 'x' })).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await ops.call('revocation.list', {})).toEqual([]);
   });
 });
 
