@@ -236,6 +236,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   });
 
   timekeeper.onProven(() => wanted.hurry());
+  timekeeper.onClock(() => session?.greet().catch((error: unknown) => log.debug('hello.unsent', { error })));
   const keeping = timekeeper.run(signal);
   stack.defer(() => {
     stopping.abort(new WardcastError('ABORTED', 'The agent is stopping'));
@@ -270,7 +271,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   stack.defer(() => door.close());
   if (config.metrics !== undefined) {
     const sequence = (): number => acceptor.view?.bundle.sequence ?? 0;
-    const metrics = agentMetrics({ tally, door, statements, connected: () => session !== undefined, sequence });
+    const metrics = agentMetrics({ tally, door, statements, connected: () => session !== undefined, time: timekeeper.time, sequence });
     const metricsDoor = await openMetricsDoor({ ...config.metrics, metrics, log });
     stack.defer(() => metricsDoor.close());
   }
@@ -291,7 +292,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     const mine = new Session({
       link,
       device,
-      hello: { version, instance, port: door.port },
+      hello: () => ({ version, instance, port: door.port, ...timekeeper.told }),
       log,
       signal: lost,
       onOffer: ({ sequence, timestampVersion }) => wanted.offered(metadata, { sequence, timestampVersion }, lost),

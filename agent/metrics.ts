@@ -1,4 +1,4 @@
-import { Metrics, processMetrics, Tally } from '../shared/base/metrics.ts';
+import { clockMetrics, Metrics, processMetrics, Tally } from '../shared/base/metrics.ts';
 import type { Door } from '../shared/net/door.ts';
 import { doorMetrics } from '../shared/net/metrics-door.ts';
 import type { Reporter } from './install/reporter.ts';
@@ -31,12 +31,13 @@ interface Parts {
   readonly door: Pick<Door, 'counters'>;
   readonly statements: { readonly waiting: number };
   readonly connected: () => boolean;
+  readonly time: { readonly offset: number | undefined };
   /** Sequence of the newest verified bundle; 0: none. */
   readonly sequence: () => number;
 }
 
 /** What an agent tells of itself. */
-export function agentMetrics({ tally, door, statements, connected, sequence }: Parts): Metrics {
+export function agentMetrics({ tally, door, statements, connected, time, sequence }: Parts): Metrics {
   const metrics = new Metrics();
   processMetrics(metrics, { component: 'agent' });
   metrics.counter('wardcast_chunk_bytes_total', 'Bytes of content by source, of installations that ended since the start', () => tally.bytes);
@@ -45,6 +46,7 @@ export function agentMetrics({ tally, door, statements, connected, sequence }: P
   metrics.gauge('wardcast_bundles', '1 when a verified bundle is known', () => Number(sequence() > 0));
   metrics.gauge('wardcast_bundle_sequence', 'Newest verified bundle', sequence);
   metrics.gauge('wardcast_outbox_statements', 'Statements that wait for the provider’s receipt', () => statements.waiting);
+  clockMetrics(metrics, time);
   doorMetrics(metrics, door);
   return metrics;
 }

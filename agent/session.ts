@@ -21,7 +21,7 @@ export interface SessionHandlers {
 export interface SessionOptions extends SessionHandlers {
   readonly link: Link;
   readonly device: DeviceIdentity;
-  readonly hello: z.infer<typeof DeviceHello>;
+  readonly hello: () => z.infer<typeof DeviceHello>;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -36,7 +36,7 @@ export class Session {
 
   async greet(): Promise<void> {
     const { link, device, hello, signal } = this.#o;
-    await link.publish(up(device, 'hello'), Buffer.from(JSON.stringify(DeviceHello.parse(hello))), { signal });
+    await link.publish(up(device, 'hello'), Buffer.from(JSON.stringify(DeviceHello.parse(hello()))), { signal });
   }
 
   /** A signed statement; a lost one is sent again at the next connect. */

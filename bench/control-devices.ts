@@ -40,10 +40,11 @@ const running = mine.map((credentials) => {
       clock: systemClock,
       signal: lost,
     });
+    const instance = randomUUID();
     const session = new Session({
       link,
       device: identity,
-      hello: { version: '0.1.0', instance: randomUUID(), port: PORT },
+      hello: () => ({ version: '0.1.0', instance, port: PORT }),
       log: silentLog,
       signal: lost,
       onOffer: () => undefined,

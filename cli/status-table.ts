@@ -48,6 +48,19 @@ export function printAlarms(output: Output, rows: Status['alarms']): void {
     );
 }
 
+/** Nothing is decided by these clocks; logs and other software of the machine go by them. */
+export function printClocks(output: Output, rows: Status['clocks']): void {
+  if (rows.length === 0) return;
+  output.line();
+  output.table(rows, [
+    { title: 'WRONG CLOCK', value: (row) => row.device ?? '(gateway)', paint: (text) => output.colors.yellow(text) },
+    { title: 'CUSTOMER', value: (row) => row.customer },
+    { title: 'SITE', value: (row) => row.site },
+    { title: 'GROUP', value: (row) => row.group },
+    { title: 'SECONDS OFF', value: (row) => (row.seconds > 0 ? `+${row.seconds}` : String(row.seconds)), align: 'right' },
+  ]);
+}
+
 /** Where the bytes of each site's newest bundles came from. LINE and SENT are the gateway's word, the others the devices' signed one. */
 export function printBundles(output: Output, rows: readonly Status['bundles'][number][]): void {
   output.table(rows, [

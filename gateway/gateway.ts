@@ -205,6 +205,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     site,
     line: () => ({ received: ledger.received, unique: ledger.unique }),
     content: () => moved.told(),
+    ownClock: () => timekeeper.told,
     report: (message) => uplink.seen(message),
     revoked: (group) => toldOf({ ...site, group }, revocations.list(group)),
     peers: (scope, peers) => {
@@ -330,6 +331,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     log,
   });
 
+  timekeeper.onClock(() => seen.touch());
   run('time', timekeeper.run(signal));
   run('devices', devices.run(signal));
   run('seen', seen.run(signal));
@@ -352,7 +354,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   stack.defer(() => door.close());
   if (config.metrics !== undefined) {
-    const metrics = gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices: () => addresses.size, logHead });
+    const metrics = gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices: () => addresses.size, time: timekeeper.time, logHead });
     const metricsDoor = await openMetricsDoor({ ...config.metrics, metrics, log });
     stack.defer(() => metricsDoor.close());
   }

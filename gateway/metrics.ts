@@ -1,4 +1,4 @@
-import { Metrics, processMetrics, type Sample } from '../shared/base/metrics.ts';
+import { clockMetrics, Metrics, processMetrics, type Sample } from '../shared/base/metrics.ts';
 import type { Link } from '../shared/net/broker.ts';
 import type { Door } from '../shared/net/door.ts';
 import { doorMetrics } from '../shared/net/metrics-door.ts';
@@ -17,11 +17,12 @@ interface Parts {
   readonly door: Pick<Door, 'counters'>;
   /** Devices that the broker speaks with. */
   readonly devices: () => number;
+  readonly time: { readonly offset: number | undefined };
   readonly logHead: Pick<LogHead, 'contradictions' | 'point'>;
 }
 
 /** What a gateway tells of itself. Bytes are since its data directory was made. */
-export function gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices, logHead }: Parts): Metrics {
+export function gatewayMetrics({ ledger, moved, views, forwarder, link, door, devices, time, logHead }: Parts): Metrics {
   const metrics = new Metrics();
   processMetrics(metrics, { component: 'gateway' });
   metrics.gauge('wardcast_line_up', '1 while the line to the provider is up', () => Number(link.state === 'up'));
@@ -38,6 +39,7 @@ export function gatewayMetrics({ ledger, moved, views, forwarder, link, door, de
   metrics.gauge('wardcast_outbox_statements', 'Statements that wait for the provider’s receipt', () => forwarder.waiting);
   metrics.gauge('wardcast_log_size', 'Entries of the provider’s log by the newest signed head kept here', () => logHead.point?.size ?? 0);
   metrics.gauge('wardcast_log_contradictions', 'Signed heads kept here that the provider’s log did not go on from', () => logHead.contradictions);
+  clockMetrics(metrics, time);
   doorMetrics(metrics, door);
   return metrics;
 }

@@ -84,6 +84,19 @@ export class Reports {
     }
   }
 
+  /** Whose machine has a wrong clock, by its own word; without a device: the gateway. */
+  async *clocks(
+    customer?: string,
+    site?: string,
+  ): AsyncGenerator<{ customer: string; site: string; group: string | null; device: string | null; seconds: number }> {
+    const prefix: Note<SeenNote> = { text: customer === undefined ? 'seen/' : `seen/${customer}/` };
+    for await (const { seen, ...at } of this.#registry.notes(prefix)) {
+      if (site !== undefined && at.site !== site) continue;
+      if (seen.clock !== undefined) yield { ...at, group: null, device: null, seconds: seen.clock };
+      for (const { identity, clock } of seen.devices) if (identity !== null && clock !== undefined) yield { ...at, ...identity, seconds: clock };
+    }
+  }
+
   async #write(actor: string, notes: readonly NoteWrite[]): Promise<void> {
     if (notes.length === 0) return;
     await this.#registry.transact(actor, () => ({ result: undefined, notes }));

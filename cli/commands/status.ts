@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { leaf } from '../command.ts';
 import { withConnection, withOps } from '../connection.ts';
 import { scopeFilter, withScope } from '../scope.ts';
-import { printAlarms, printBundles, printStatus } from '../status-table.ts';
+import { printAlarms, printBundles, printClocks, printStatus } from '../status-table.ts';
 import { bytesText, timesText } from '../units.ts';
 
 export function declare(parent: Command, description: string): void {
@@ -38,6 +38,7 @@ export function declare(parent: Command, description: string): void {
             'no sites',
           );
           printAlarms(output, status.alarms);
+          printClocks(output, status.clocks);
           const told = status.bundles.filter((row) => row.confirmations > 0 || (row.line ?? 0) > 0 || (row.sent ?? 0) > 0);
           if (told.length === 0) return;
           output.line();

@@ -13,6 +13,8 @@ export interface SeenEntry {
   readonly lastSeen: number;
   /** When a process of this device was last heard after another one had taken its place: two run at once, with one key. */
   readonly contradicted?: number;
+  /** Seconds by which its machine's clock is off, by its own word. */
+  readonly clock?: number;
 }
 
 export interface Advert {
@@ -65,7 +67,7 @@ export class SeenList {
   }
 
   /** A device proved itself by certificate and said which adverts are its own. */
-  proven(device: DeviceIdentity, at: Advert, now: number): SeenChange[] {
+  proven(device: DeviceIdentity, at: Advert & Pick<SeenEntry, 'clock'>, now: number): SeenChange[] {
     const key = provenKey(device);
     const before = this.#entries.get(key);
     const hintKey = unprovenKey(at.instance);

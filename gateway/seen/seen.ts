@@ -17,6 +17,7 @@ export const SeenRecord = z.strictObject({
   firstSeen: z.int().min(0),
   lastSeen: z.int().min(0),
   contradicted: z.int().min(0).exactOptional(),
+  clock: z.int().exactOptional(),
 });
 
 /** Of one peer in the list at most, as JSON: an IPv6 address with its zone, and a port. */
@@ -28,6 +29,8 @@ interface Options {
   /** The counters, told along. */
   readonly line: () => SeenMessage['line'];
   readonly content: () => SeenMessage['content'];
+  /** Of the gateway's own machine. */
+  readonly ownClock: () => Pick<SeenMessage, 'clock'>;
   readonly report: (seen: SeenMessage) => void;
   readonly peers: (scope: Scope, peers: Peers) => void;
   /** Whom the newest verified bundle of a group revokes, whether or not its content is here. */
@@ -60,7 +63,8 @@ export class Seen {
   }
 
   hello(device: DeviceIdentity, hello: DeviceHello, address: string): void {
-    const changes = this.#list.proven(device, { instance: hello.instance, address: plain(address), port: hello.port }, this.#o.clock.now());
+    const at = { instance: hello.instance, address: plain(address), port: hello.port, ...(hello.clock === undefined ? {} : { clock: hello.clock }) };
+    const changes = this.#list.proven(device, at, this.#o.clock.now());
     const now = changes[0]?.entry;
     if (now?.contradicted !== undefined && now.contradicted === now.lastSeen)
       this.#o.log.warn('seen.two-at-once', {
@@ -136,7 +140,7 @@ export class Seen {
       devices.push(device);
     }
     if (devices.length < entries.length) this.#o.log.warn('seen.truncated', { seen: entries.length, told: devices.length });
-    return { devices, line: this.#o.line(), content };
+    return { devices, ...this.#o.ownClock(), line: this.#o.line(), content };
   }
 
   #tell(): void {

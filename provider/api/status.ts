@@ -37,7 +37,11 @@ export const status = action(OPS_ACTIONS.status, async (desk, { customer, site, 
     alarms(desk.registry, customer),
     (row) => (site === undefined || row.site === site) && (device === undefined || row.device === device),
   );
-  return { devices, sites, bundles, alarms: raised };
+  const clocks = await collect(
+    desk.reports.clocks(customer, site),
+    (row) => (group === undefined || row.group === group) && (device === undefined || row.device === device),
+  );
+  return { devices, sites, bundles, alarms: raised, clocks };
 });
 
 async function deviceRows({ registry }: Desk, member: DeviceRow): Promise<Row[]> {

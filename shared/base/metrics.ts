@@ -70,6 +70,13 @@ export class Tally implements Iterable<Sample> {
   }
 }
 
+/** `offset` in milliseconds; undefined: nobody can tell. */
+export function clockMetrics(metrics: Metrics, time: { readonly offset: number | undefined }): void {
+  metrics.gauge('wardcast_clock_offset_seconds', 'The machine’s clock minus the signed time; absent while nobody can tell', () =>
+    time.offset === undefined ? [] : [{ labels: {}, value: time.offset / 1000 }],
+  );
+}
+
 /** What every daemon tells of its process. */
 export function processMetrics(metrics: Metrics, about: { readonly component: string }): void {
   metrics.gauge('wardcast_up', 'Always 1; names the component', () => [{ labels: about, value: 1 }]);

@@ -64,6 +64,17 @@ export class TrustedTime implements Clock {
     return this.#isProven();
   }
 
+  /** Wall clock minus trusted time in milliseconds; undefined while nobody can tell: the present is not proven and the clock not impossible. */
+  get offset(): number | undefined {
+    const by = this.#clock.now() - this.now();
+    return this.#isProven() || by < -CLOCK_TOLERANCE || by > WALL_AHEAD_MAX ? by : undefined;
+  }
+
+  /** The offset while the clock is known to be wrong, as last looked at. */
+  get wrongBy(): number | undefined {
+    return this.#wrong ? this.offset : undefined;
+  }
+
   /** A clock of best guesses, for people and for times of the day. */
   get calendar(): Clock {
     return { now: () => this.guess(), monotonic: () => this.monotonic(), sleep: (ms, options) => this.sleep(ms, options) };

@@ -4,7 +4,7 @@ import { open } from '../../certs/envelope.ts';
 import type { Clock } from '../base/clock.ts';
 import { Turns } from '../base/each.ts';
 import { WardcastError } from '../base/errors.ts';
-import { CLOCK_LOOK, MAX_CONTROL_MESSAGE, TIME_INTERVAL, TIME_RETRY, TIME_ROUND_TRIP, TIME_SAVE_INTERVAL } from '../base/limits.ts';
+import { CLOCK_LOOK, CLOCK_TOLERANCE, MAX_CONTROL_MESSAGE, TIME_INTERVAL, TIME_RETRY, TIME_ROUND_TRIP, TIME_SAVE_INTERVAL } from '../base/limits.ts';
 import type { Log } from '../base/log.ts';
 import { TrustedTime } from '../base/trusted-time.ts';
 import { readTrustedTime, writeTrustedTime } from '../store/time-file.ts';
@@ -31,6 +31,8 @@ export class Timekeeper {
   /** Monotonic instant of the next question. */
   #due = Number.POSITIVE_INFINITY;
   #onProven: () => void = () => undefined;
+  #onClock: () => void = () => undefined;
+  #clockTold: number | undefined;
 
   private constructor(options: TimekeeperOptions, time: TrustedTime, saved: number) {
     this.#o = options;
@@ -78,6 +80,17 @@ export class Timekeeper {
   /** Told of every proof: what was refused for lack of one may be tried again. */
   onProven(listener: () => void): void {
     this.#onProven = listener;
+  }
+
+  /** Told whenever `told` says something else: the machine's clock was found wrong, otherwise wrong, or right again. */
+  onClock(listener: () => void): void {
+    this.#onClock = listener;
+  }
+
+  /** In whole seconds, as it is told to others while the machine's clock is known to be wrong. */
+  get told(): { clock?: number } {
+    const { wrongBy } = this.time;
+    return wrongBy === undefined ? {} : { clock: Math.round(wrongBy / 1000) };
   }
 
   /** Something verified shows that this instant (milliseconds since 1970) is past. */
@@ -148,6 +161,16 @@ export class Timekeeper {
         });
       }
     }
+    this.#tellClock();
+  }
+
+  /** Told anew also when better evidence came: what is known at first is only a lower bound. */
+  #tellClock(): void {
+    const { clock } = this.told;
+    const was = this.#clockTold;
+    if (clock === was || (clock !== undefined && was !== undefined && Math.abs(clock - was) * 1000 <= CLOCK_TOLERANCE)) return;
+    this.#clockTold = clock;
+    this.#onClock();
   }
 
   #save(): Promise<void> {

@@ -38,8 +38,13 @@ export const GatewayHello = z
   .meta({ id: 'GatewayHello' });
 export type GatewayHello = z.infer<typeof GatewayHello>;
 
-/** device → gateway, at every connect. The instance is the random id of its mDNS advert; port 0: it serves nothing. */
-export const DeviceHello = z.strictObject({ version: Version, instance: z.uuid(), port: z.int().min(0).max(65535) }).meta({ id: 'DeviceHello' });
+/** The machine's clock minus the signed time, in seconds; said while it is known to be wrong. */
+const ClockOff = z.int();
+
+/** device → gateway, at every connect, and when its clock was found wrong or right again. The instance is the random id of its mDNS advert; port 0: it serves nothing. */
+export const DeviceHello = z
+  .strictObject({ version: Version, instance: z.uuid(), port: z.int().min(0).max(65535), clock: ClockOff.exactOptional() })
+  .meta({ id: 'DeviceHello' });
 export type DeviceHello = z.infer<typeof DeviceHello>;
 
 /** provider → gateway and gateway → group: the newest signed metadata; no content. */
@@ -263,12 +268,15 @@ export const SeenDevice = z.strictObject({
   lastSeen: z.iso.datetime(),
   /** When a process of this device was last heard after another one had taken its place: two run at once, with one key. */
   contradicted: z.iso.datetime().exactOptional(),
+  clock: ClockOff.exactOptional(),
 });
 export type SeenDevice = z.infer<typeof SeenDevice>;
 /** gateway → provider, on change (at most every few seconds): all devices seen and the line's counters. */
 export const Seen = z
   .strictObject({
     devices: z.array(SeenDevice).max(5000),
+    /** Of the gateway itself. */
+    clock: ClockOff.exactOptional(),
     /** Bytes read from the uplink socket since the data directory was made; and the content bytes stored from them, each chunk once. */
     line: z.strictObject({ received: Count, unique: Count }),
     /** Bytes of content: sent to devices since then; and by bundle what the line brought and what was sent. The gateway's own word, unlike confirmations. */

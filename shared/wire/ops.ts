@@ -137,6 +137,15 @@ export const PendingRow = z.strictObject({
   name: z.string(),
   since: Time,
 });
+/** A machine whose clock was found wrong by signed time: its own word. Without group and device: the site's gateway. */
+export const ClockRow = z.strictObject({
+  customer: Id,
+  site: Id,
+  group: Id.nullable(),
+  device: Id.nullable(),
+  /** Its clock minus the signed time. */
+  seconds: z.int(),
+});
 /** A device about which something cannot be right; kept until it is dismissed. */
 export const ALARMS = ['enrolment-duplicate', 'clone-suspected'] as const;
 export const AlarmRow = z.strictObject({
@@ -226,7 +235,7 @@ export const OPS_ACTIONS = {
   'current.list': action(z.strictObject({ customer: Id.optional(), group: Id.optional() }), z.array(CurrentRow)),
   status: action(
     z.strictObject({ customer: Id.optional(), site: Id.optional(), group: Id.optional(), device: Id.optional() }),
-    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow), bundles: z.array(BundleRow), alarms: z.array(AlarmRow) }),
+    z.strictObject({ devices: z.array(StatusRow), sites: z.array(SiteRow), bundles: z.array(BundleRow), alarms: z.array(AlarmRow), clocks: z.array(ClockRow) }),
   ),
   /** The records that concern a release (and a device), oldest first. */
   trace: action(

@@ -28,7 +28,7 @@ it('counts the bytes of every installation by source, each confirmation once, an
   expect(said).toHaveLength(3);
 
   const door = { counters: { accepted: 4, refused: 2, dropped: 1, open: 3, pending: 0 } };
-  const metrics = agentMetrics({ tally, door, statements: { waiting: 5 }, connected: () => true, sequence: () => 12 });
+  const metrics = agentMetrics({ tally, door, statements: { waiting: 5 }, connected: () => true, time: { offset: -7_200_500 }, sequence: () => 12 });
   const samples = expectExposition(await metrics.text());
   expect(samples.get('wardcast_chunk_bytes_total')).toEqual([
     { labels: { source: 'gateway' }, value: 20 },
@@ -37,6 +37,7 @@ it('counts the bytes of every installation by source, each confirmation once, an
   ]);
   expect(samples.get('wardcast_confirmations_total')).toEqual([{ labels: { result: 'installed' }, value: 2 }]);
   expect(samples.get('wardcast_outbox_statements')).toEqual([{ labels: {}, value: 5 }]);
+  expect(samples.get('wardcast_clock_offset_seconds')).toEqual([{ labels: {}, value: -7200.5 }]);
   expect(samples.get('wardcast_bundle_sequence')).toEqual([{ labels: {}, value: 12 }]);
   expect(samples.get('wardcast_door_connections_total')).toEqual([
     { labels: { result: 'accepted' }, value: 4 },

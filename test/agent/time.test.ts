@@ -62,6 +62,8 @@ it.each([
   const [confirmation] = gateway.confirmations();
   expect(Math.abs(Date.parse(confirmation?.at ?? '') - Date.now())).toBeLessThan(60_000);
   expect(device.log.all('clock.wrong')).toHaveLength(1);
+  // What it first said was against what it knew before it was told the time.
+  await gateway.until(() => Math.abs((gateway.hellos.at(-1)?.clock ?? 0) - (clock.now() - Date.now()) / 1000) < 120);
 });
 
 it.each([

@@ -195,6 +195,28 @@ test('a device of which a gateway hears two processes in turns raises an alarm, 
   await expect.poll(alarm).toMatchObject([{ ...about, count: 2 }]);
 });
 
+test('whose clock is wrong stands in the status, until it is right again', async () => {
+  await ops.founded();
+  const device = {
+    instance: '3f0d7d3e-2f0a-4a7e-9a39-6b1f2b4b2f10',
+    address: '10.0.0.7',
+    port: 9000,
+    identity: { group: 'ct', device: 'ct-1' },
+    connected: true,
+    firstSeen: '2026-01-02T03:04:05.000Z',
+    lastSeen: '2026-01-02T03:04:05.000Z',
+  };
+  const say = (clock: { clock?: number }, own: { clock?: number }): Promise<void> =>
+    gateway.say('seen', { devices: [{ ...device, ...clock }], ...own, line: { received: 0, unique: 0 }, content: { gateway: 0, bundles: [] } });
+  const clocks = async (filter = {}): Promise<unknown> => (await ops.call('status', filter)).clocks;
+  await say({ clock: -7200 }, { clock: 600 });
+  const off = { customer: 'acme', site: 'north', group: 'ct', device: 'ct-1', seconds: -7200 };
+  await expect.poll(clocks).toEqual([{ ...off, group: null, device: null, seconds: 600 }, off]);
+  expect(await clocks({ device: 'ct-1' })).toEqual([off]);
+  await say({}, {});
+  await expect.poll(clocks).toEqual([]);
+});
+
 test('a release larger than the credit window crosses the line once, object by object, while a second pull of the same is shared', async () => {
   await ops.founded();
   await gateway.hello();

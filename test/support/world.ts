@@ -227,7 +227,7 @@ export class World {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
       // The provider itself may be down or restarting at this moment.
-      const status = await this.status().catch(() => ({ devices: [], sites: [], bundles: [], alarms: [] }));
+      const status = await this.status().catch(() => ({ devices: [], sites: [], bundles: [], alarms: [], clocks: [] }));
       if (await holds(status)) return;
       if (Date.now() > deadline)
         throw new Error(

@@ -36,6 +36,7 @@ it('a device that says hello without end costs the disk and the memory no more t
     site,
     line: () => ({ received: 0, unique: 0 }),
     content: () => ({ gateway: 0, bundles: [] }),
+    ownClock: () => ({ clock: 90 }),
     report: nothing,
     peers: nothing,
     revoked: () => ({}),
@@ -48,7 +49,10 @@ it('a device that says hello without end costs the disk and the memory no more t
 
   const last = randomUUID();
   for (const instance of [...Array.from({ length: 1000 }, () => randomUUID()), last])
-    seen.hello(device, { version: '1.0.0', instance, port: 4711 }, '127.0.0.1');
+    seen.hello(device, { version: '1.0.0', instance, port: 4711, clock: -7200 }, '127.0.0.1');
+  expect(seen.message()).toMatchObject({ clock: 90, devices: [{ instance: last, clock: -7200 }] });
+  seen.hello(device, { version: '1.0.0', instance: last, port: 4711 }, '127.0.0.1');
+  expect(seen.message().devices[0]).not.toHaveProperty('clock');
   await settle();
   table.gate.resolve();
   stop.abort();
