@@ -31,6 +31,14 @@ export interface StatementsOptions {
   readonly send: (signed: Buffer) => void;
 }
 
+/** What waits in the outbox for its receipt. */
+interface Waiting {
+  readonly key: string;
+  readonly envelope: Signed;
+  readonly statement: Statement;
+  readonly digest: string;
+}
+
 /** Entries read from the outbox at a time. */
 const PAGE = 256;
 
@@ -107,11 +115,11 @@ export class Statements implements Reporter {
     }
     // Before the statement goes: what names the old head is gone only when the new one is kept.
     // A log that was rewritten, or restored from an old backup, may have lost what this device said.
-    const isAnotherLog = await kept.shown(own, waiting.head);
-    return (await this.#settle(receipt, waiting.key)) || isAnotherLog;
+    const isAnotherLog = await kept.shown(own, waiting.statement.head);
+    return (await this.#settle(receipt, waiting)) || isAnotherLog;
   }
 
-  async #settle(receipt: Receipt, key: string): Promise<boolean> {
+  async #settle(receipt: Receipt, { key, statement }: Waiting): Promise<boolean> {
     const { log, outbox } = this.#o;
     switch (receipt.outcome) {
       case 'recorded':
@@ -124,28 +132,22 @@ export class Statements implements Reporter {
         return await this.#isBehind(receipt);
       case 'behind':
         log.warn('receipt.behind', { counter: receipt.counter, highest: receipt.highest });
-        await this.#countOnFrom(receipt.highest);
+        await this.#o.counter.jumpPast(receipt.highest);
+        // The new one is durable before the old one goes.
+        if (statement.type === 'confirmation') await this.#post({ ...statement, ...this.#named(), counter: await this.#o.counter.next() });
+        await outbox.delete(key);
         return true;
     }
   }
 
-  /** A restored device may use a number again that was never on record: that is recorded, but older words with higher numbers still count. */
+  /**
+   * A restored device may use a number again that was never on record: that is recorded, but older words with higher numbers still count. Whatever else
+   * waits keeps its number until its own receipt comes: it may be on record already, and under another number it would count twice.
+   */
   async #isBehind({ counter, highest }: Receipt): Promise<boolean> {
     if (!(await this.#o.counter.jumpPast(highest))) return false;
     this.#o.log.warn('receipt.behind', { counter, highest });
-    await this.#countOnFrom(highest);
     return true;
-  }
-
-  /** Says everything unrecorded again with numbers above those on record. The new one is durable before the old one goes. */
-  async #countOnFrom(highest: number): Promise<void> {
-    await this.#o.counter.jumpPast(highest);
-    const again: { key: string; statement: Statement }[] = [];
-    for await (const { key, statement } of this.#waiting()) if (statement.counter <= highest) again.push({ key, statement });
-    for (const { key, statement } of again) {
-      if (statement.type === 'confirmation') await this.#post({ ...statement, ...this.#named(), counter: await this.#o.counter.next() });
-      await this.#o.outbox.delete(key);
-    }
   }
 
   async #header(): Promise<Pick<Confirmation, 'customer' | 'site' | 'group' | 'device' | 'counter' | 'at' | 'head'>> {
@@ -165,16 +167,16 @@ export class Statements implements Reporter {
     send(signed);
   }
 
-  async #find(counter: number): Promise<{ key: string; digest: string; head: Statement['head'] } | undefined> {
+  async #find(counter: number): Promise<Waiting | undefined> {
     const key = keyOf(counter);
     if (!this.#o.outbox.has(key)) return undefined;
     for await (const waiting of this.#waiting()) {
-      if (waiting.key === key) return { key, digest: waiting.digest, head: waiting.statement.head };
+      if (waiting.key === key) return waiting;
     }
     return undefined;
   }
 
-  async *#waiting(): AsyncGenerator<{ key: string; envelope: Signed; statement: Statement; digest: string }> {
+  async *#waiting(): AsyncGenerator<Waiting> {
     let after = '';
     for (;;) {
       // Receipts empty the outbox meanwhile: when the last one read is gone, read from the start what comes after it.
