@@ -33,7 +33,7 @@ export function printAlarms(output: Output, rows: Status['alarms']): void {
     { title: 'ALARM', value: (row) => row.type, paint: (text) => output.colors.red(text) },
     { title: 'CUSTOMER', value: (row) => row.customer },
     { title: 'SITE', value: (row) => row.site },
-    { title: 'DEVICE', value: (row) => row.device },
+    { title: 'WHO', value: (row) => row.device },
     { title: 'TIMES', value: (row) => row.count, align: 'right' },
     { title: 'LAST', value: (row) => row.last },
     { title: 'WHAT', value: (row) => row.message },
@@ -45,6 +45,10 @@ export function printAlarms(output: Output, rows: Status['alarms']): void {
   if (rows.some((row) => row.type === 'clone-suspected'))
     output.line(
       'clone-suspected: two machines hold one key. Find both, take the wrong one off the network, remove and enrol the right one anew, then `wardcast enrol dismiss`.',
+    );
+  if (rows.some((row) => row.type === 'log-contradicted'))
+    output.line(
+      'log-contradicted: somebody rewrote the log of this provider, or put an old backup in its place: `wardcast audit verify` with the head that the gateway set aside; then `wardcast enrol dismiss CUSTOMER GATEWAY`.',
     );
 }
 

@@ -33,7 +33,7 @@ export interface UplinkParts {
   readonly time: Pick<TimeDesk, 'answer'>;
   readonly groupKeys: Pick<KeyDesk, 'answer'>;
   readonly enrolments: Pick<Enrolments, 'answer'>;
-  readonly alarms: Pick<Alarms, 'raise'>;
+  readonly alarms: Pick<Alarms, 'raise' | 'keep'>;
   /** Told of every statement that a device has proven to be its own. */
   readonly onStatement?: (statement: Statement, verdict: Verdict) => void;
   readonly clock: Clock;
@@ -138,12 +138,14 @@ export class Uplink {
 
   /** Somebody keeps a head of this log. When it does not go on from there it was rewritten, or restored from a backup: both are for people to look at. */
   async #goesOn(from: GatewayIdentity, kept: LogPoint): Promise<void> {
-    const { recorder, events, log } = this.#parts;
-    const { customer, site } = from;
+    const { recorder, events, alarms, log } = this.#parts;
+    const { customer, site, gateway } = from;
     const answer = await recorder.head(kept);
     if (answer.since?.path === undefined) {
       log.error('log.contradicted', { gateway: identityPath(from), kept });
       events.tell('log-contradicted', { customer, site, kept });
+      const message = `The log does not go on from the ${kept.size} entries whose signed head gateway ${gateway} keeps: it was rewritten, or restored from an older backup`;
+      await alarms.keep({ type: 'log-contradicted', customer, site, device: gateway, message }, identityPath(from));
     }
     await this.#send(from, 'receipt', answer);
   }

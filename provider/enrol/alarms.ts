@@ -6,6 +6,8 @@ import type { Note, Registry } from '../registry/registry.ts';
 
 export type Alarm = z.infer<typeof AlarmRow>;
 
+type About<T> = Pick<Alarm, 'customer' | 'site' | 'device' | 'message'> & { readonly type: T };
+
 /** Devices about which something cannot be right. Kept until ops dismiss them; beside the log, since a suspicion is no record. */
 export class Alarms {
   readonly #registry: Registry;
@@ -18,15 +20,21 @@ export class Alarms {
     this.#clock = o.clock;
   }
 
-  /** Resolves when it is durable. */
-  async raise(about: Pick<Alarm, 'type' | 'customer' | 'site' | 'device' | 'message'>, actor: string): Promise<void> {
+  /** As an event too. Resolves when it is durable. */
+  async raise(about: About<Exclude<Alarm['type'], 'log-contradicted'>>, actor: string): Promise<void> {
+    await this.keep(about, actor);
+    const { type, customer, site, device, message } = about;
+    this.#events.tell(type, { customer, site, device, message });
+  }
+
+  /** Without an event: whoever saw it tells it in other words. */
+  async keep(about: About<Alarm['type']>, actor: string): Promise<void> {
     const { type, customer, site, device, message } = about;
     const at = timestamp(this.#clock);
     const key = alarmNote(about);
     const before = await this.#registry.note(key);
     const alarm: Alarm = { type, customer, site, device, message, first: before?.first ?? at, last: at, count: (before?.count ?? 0) + 1 };
     await this.#registry.transact(actor, () => ({ result: undefined, notes: [{ key, value: alarm }] }));
-    this.#events.tell(type, { customer, site, device, message });
   }
 }
 

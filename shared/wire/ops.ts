@@ -146,8 +146,8 @@ export const ClockRow = z.strictObject({
   /** Its clock minus the signed time. */
   seconds: z.int(),
 });
-/** A device about which something cannot be right; kept until it is dismissed. */
-export const ALARMS = ['enrolment-duplicate', 'clone-suspected'] as const;
+/** Something that cannot be right about a device, or of `log-contradicted` about the log, as the gateway of that name keeps it; kept until it is dismissed. */
+export const ALARMS = ['enrolment-duplicate', 'clone-suspected', 'log-contradicted'] as const;
 export const AlarmRow = z.strictObject({
   type: z.enum(ALARMS),
   customer: Id,

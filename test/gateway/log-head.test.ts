@@ -217,4 +217,16 @@ it('a gateway notices at its next connect that the provider was put back to an o
   );
   expect(second.all('log.contradicted')).toHaveLength(1);
   expect(head.contradictions).toBe(1);
+  // It stands in the status, over a restart too, until somebody looked into it.
+  log.lines.length = 0;
+  await life(
+    new RecordingLog(),
+    async (operator) => {
+      const about = { customer: 'acme', site: 'north', device: 'gw-1' };
+      expect((await operator.call('status', {})).alarms).toMatchObject([{ type: 'log-contradicted', ...about, count: 1 }]);
+      expect(await operator.call('alarm.dismiss', { customer: 'acme', device: 'gw-1' })).toEqual({ dismissed: 1 });
+      expect((await operator.call('status', {})).alarms).toEqual([]);
+    },
+    () => log.seen('test.shown'),
+  );
 });

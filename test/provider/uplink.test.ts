@@ -56,7 +56,7 @@ it('what a gateway says while the log is behind is taken as soon as there is roo
     time: { answer: () => Promise.reject(new Error('nobody asks for the time here')) },
     events: new Events({ broker, clock, log: silentLog }),
     enrolments: { answer: async () => ({ status: 'busy' }) },
-    alarms: { raise: async () => undefined },
+    alarms: { raise: async () => undefined, keep: async () => undefined },
     clock,
     signal: stop.signal,
     log: silentLog,
