@@ -59,7 +59,6 @@ export function ask(what: string): Promise<Buffer> {
   if (!stdin.isTTY) {
     throw usage(`The ${what} is needed, and there is no terminal to ask at`, 'Give --passphrase-file FILE or --passphrase-fd NUMBER.');
   }
-  stderr.write(`${what}: `);
   return new Promise((resolve, reject) => {
     let typed = '';
     const end = (): void => {
@@ -83,9 +82,11 @@ export function ask(what: string): Promise<Buffer> {
         typed = key === '\u007f' || key === '\b' ? [...typed].slice(0, -1).join('') : `${typed}${key}`.slice(0, 4 * MAX_NAME);
       }
     };
+    // Before the question: whoever types at once must not see it echoed.
     stdin.setRawMode(true);
-    stdin.resume();
     stdin.on('data', onData);
+    stdin.resume();
+    stderr.write(`${what}: `);
   });
 }
 

@@ -25,6 +25,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   faketime: 'faketime',
   'softhsm2-util': 'softhsm2',
   'pkcs11-tool': 'opensc',
+  script: 'bsdutils',
+  zbarimg: 'zbar-tools',
 };
 
 async function missing(programs: readonly string[]): Promise<string[]> {
