@@ -43,6 +43,16 @@ export class Patches {
    * lacks. `later`: some are being made; `again` is called when they are, or when that takes too long. Who is to be kept out never waits for patches.
    */
   async of(scope: Scope, content: Content): Promise<ChosenPatches | 'later'> {
+    try {
+      return await this.#of(scope, content);
+    } catch (error) {
+      // A bundle goes without them rather than not at all.
+      this.#o.log.error('patch.not-chosen', { ...scope, error: toWardcastError(error) });
+      return new Map();
+    }
+  }
+
+  async #of(scope: Scope, content: Content): Promise<ChosenPatches | 'later'> {
     const { log } = this.#o;
     const previous = await this.#previous(scope);
     const chosen = new Map<string, readonly BundlePatch[]>();

@@ -169,7 +169,7 @@ export const METADATA_REQUEST_TIMEOUT = 30 * SECOND;
 /** Bytes of a changed file that a patch is made for: both versions are in memory meanwhile. Larger ones travel as chunks. */
 export const MAX_PATCH_FILE = 1024 * MiB;
 /** Bytes of two releases together up to which a patch may hold the new one as one zstd frame with the old one as dictionary: both are in memory then. */
-export const MAX_PACKED_BYTES = 16 * MiB;
+export const MAX_PACKED_BYTES = 8 * MiB;
 /** Bytes of a patch's own manifest: it lists some thousand chunks at most. */
 export const MAX_PATCH_MANIFEST = 1 * MiB;
 /** Patches for one release in one bundle: a group that runs more different releases than that gets whole chunks. */

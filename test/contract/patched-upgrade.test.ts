@@ -10,7 +10,7 @@ import { installed, WholeSite } from '../support/whole-site.ts';
 
 /** An upgrade that crosses line and LAN as a patch, by the three roles themselves. */
 
-const SIZE = 3 * 1024 * 1024;
+const SIZE = 1_500_000;
 /** A program that was built anew: hardly a chunk stays, and hardly a byte of each changes. */
 function program(version: number): Buffer {
   const bytes = Buffer.from(bytesOf('program', SIZE));
