@@ -85,6 +85,8 @@ export const MAX_KEEPALIVE = 600;
 export const REFUSAL_LINGER = 1 * SECOND;
 /** Refused connections logged per second by one door, and refused messages per connection; more are counted, not logged: strangers must not fill the disk. */
 export const MAX_LOGGED_REFUSALS = 20;
+/** Characters of an error's message in a line of the log. */
+export const MAX_LOGGED_MESSAGE = 4000;
 /** Chunk hashes in one LAN request and bytes of one LAN answer. */
 export const MAX_BATCH_CHUNKS = 128;
 export const MAX_BATCH_BYTES = 8 * MiB;

@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { MAX_LOGGED_MESSAGE } from './limits.ts';
 
 /** What a log line may carry besides its event name: ids and figures, never secrets. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -49,5 +50,10 @@ function serializeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const code = 'code' in error ? { code: error.code } : {};
   const cause = error.cause === undefined ? {} : { cause: serializeError(error.cause) };
-  return { ...code, message: error.message, ...cause };
+  return { ...code, message: shortened(error.message), ...cause };
+}
+
+/** Some messages quote what a stranger sent, a line for each thing that is wrong with it. */
+function shortened(message: string): string {
+  return message.length <= MAX_LOGGED_MESSAGE ? message : `${message.slice(0, MAX_LOGGED_MESSAGE)}… (${message.length} characters)`;
 }
