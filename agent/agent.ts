@@ -33,6 +33,7 @@ import { Acceptor } from './accept/verify.ts';
 import { type AgentConfig, parseAddress } from './config.ts';
 import { Counter } from './confirm/counter.ts';
 import { KeptHead } from './confirm/kept-head.ts';
+import { Resending } from './confirm/resending.ts';
 import { Statements } from './confirm/statements.ts';
 import { renewalRoad } from './enrol/renew.ts';
 import { GatewaySlot } from './fetch/gateway-slot.ts';
@@ -125,6 +126,9 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     inventory: () => handler.inventory(),
     send: (signed) => session?.sendStatement(signed),
   });
+
+  const resending = new Resending({ resend: () => statements.resend(), clock, random, log, signal });
+  stack.defer(() => resending.idle());
 
   // What it does.
   const gateway = new GatewaySlot();
@@ -299,6 +303,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       onReceipt: async (payload) => {
         if (await statements.receive(payload)) await statements.stateInventory();
       },
+      onStatementRefused: (code) => resending.refused(code),
       onTime: (payload) => timekeeper.answered(payload),
       onGroupKeys: (payload) => keyAsking.answered(payload),
       onPeers: ({ peers, ...told }) => {

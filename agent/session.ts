@@ -16,6 +16,8 @@ export interface SessionHandlers {
   /** Returns when it is handled durably. */
   readonly onGroupKeys: (payload: Buffer) => Promise<void>;
   readonly onPeers: (told: z.infer<typeof Peers>) => void;
+  /** The gateway did not take a statement, for this reason. */
+  readonly onStatementRefused: (code: string) => void;
 }
 
 export interface SessionOptions extends SessionHandlers {
@@ -92,7 +94,7 @@ export class Session {
   }
 
   async #hear({ topic, payload }: Delivery): Promise<void> {
-    const { device, log, onOffer, onReceipt, onTime, onGroupKeys, onPeers } = this.#o;
+    const { device, log, onOffer, onReceipt, onTime, onGroupKeys, onPeers, onStatementRefused } = this.#o;
     if (payload.length > MAX_CONTROL_MESSAGE) {
       log.warn('message.too-long', { topic, bytes: payload.length });
       return;
@@ -120,7 +122,9 @@ export class Session {
       }
       case down(device, 'refused'): {
         const refused = this.#read(Refused, topic, payload);
-        if (refused !== undefined) log.warn('publish.refused', { refused });
+        if (refused === undefined) return;
+        log.warn('publish.refused', { refused });
+        if (refused.topic === up(device, 'statement')) onStatementRefused(refused.code);
         return;
       }
     }

@@ -51,6 +51,7 @@ const running = mine.map((credentials) => {
       onReceipt: async () => undefined,
       onTime: () => undefined,
       onGroupKeys: async () => undefined,
+      onStatementRefused: () => undefined,
       onPeers: (peers) => {
         peersHeard.lists++;
         peersHeard.peers += peers.peers.length;

@@ -367,6 +367,9 @@ export const MAX_DISCOVERED_PER_ADDRESS = 64;
 export const LOG_GROUP_COMMIT = 256;
 /** Receipts under one signature of the provider: as many as wait while the one before is made, and no more, since all wait for the slowest. */
 export const RECEIPTS_PER_HEAD = 4096;
+/** Milliseconds before a device says a statement again that its gateway could not take in, for the first time and at most. */
+export const STATEMENT_RETRY_MIN = 2 * SECOND;
+export const STATEMENT_RETRY_MAX = 5 * MINUTE;
 /** Receipts in one message, 1 to 3 KiB each, and the bytes of it after which another one is begun: both keep it below MAX_CONTROL_MESSAGE. */
 export const MAX_RECEIPTS_TOLD = 64;
 export const RECEIPTS_TOLD_BYTES = 128 * KiB;
